@@ -1,0 +1,189 @@
+// What a workflow function is given: the way to run steps whose results are kept. A workflow is
+// called again from the top each time it continues; finished steps answer from the log. The context
+// belongs to one call of the function on one thread.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <stop_token>
+
+#include "engine/clock.h"
+#include "engine/errors.h"
+#include "engine/retry.h"
+#include "engine/store.h"
+
+namespace steplog {
+
+/// What a step may return: a value with to_json and from_json (nlohmann/json), or void.
+template <class T>
+concept StepResult = std::is_void_v<T> ||
+    (std::default_initializable<T>&& requires(Json json, const T value) {
+        {Json(value)};
+        { json.get<T>() } -> std::same_as<T>;
+    });
+
+/// One try of a step, as its effect sees it.
+struct Attempt {
+    int number = 1;  // counts from 1 over the life of the instance
+    int generation = 0;
+    std::string idempotency_key;  // the same for all attempts of one generation
+    Json request;                 // StepOptions::request as it was stored at the first attempt
+    std::string instance_id;
+    Ms timeout{0};         // how long this attempt may take
+    std::stop_token stop;  // requested when the server must go: end soon, with RetryableError
+};
+
+/// Asked about an attempt in doubt: did the effect happen? What it returns is adopted as the
+/// result. It must change nothing.
+using Probe = std::function<std::optional<Json>(const Attempt&)>;
+
+/// What happens to an attempt in doubt that can be neither probed nor repeated under its key.
+enum class Repeat { at_least_once, at_most_once };
+
+struct StepOptions {
+    std::optional<int> attempts_max = {};
+    std::optional<RetryPolicy> retry = {};   // absent: the engine's default
+    std::optional<Ms> attempt_timeout = {};  // absent: the engine's default
+    std::string provider = {};               // "stripe": for operators and for limits
+    Repeat repeat = Repeat::at_least_once;
+    Ms idempotency_window{0};  // how long the provider honours the key; 0: not at all
+    std::string once = {};     // finished by any instance, never repeated by another
+    Json request = nullptr;    // rendered request: stored with the intent, the same for every try
+    Probe probe = {};
+};
+
+/// Turns a callable that returns std::optional<T> into a Probe.
+template <class F>
+Probe probe(F&& find) {
+    return [find = std::forward<F>(find)](const Attempt& attempt) -> std::optional<Json> {
+        if (auto found = find(attempt)) return Json(*found);
+        return std::nullopt;
+    };
+}
+
+/// Thrown to leave the function until there is a reason to continue. Not a std::exception, and the
+/// context remembers it, so that user code which catches everything cannot lose it.
+struct Suspended {};
+
+/// What the engine decides for all steps of all workflows.
+struct StepDefaults {
+    RetryPolicy retry;
+    Ms attempt_timeout = std::chrono::seconds(20);
+    std::string idempotency_prefix =
+        "steplog";  // keys are <prefix>:<instance id>:<step>[/g<generation>]
+};
+
+/// What an instance just did, for logs and metrics. Holds no payload and no personal data.
+struct Transitioned {
+    std::string instance, workflow, step;
+    std::string
+        what;  // "started", "completed", "adopted", "retried", "failed", "stuck", "finished", …
+    std::string error_code, error;
+    int attempt = 0;
+    std::int64_t epoch = 0;
+    std::int64_t took_ms = 0;  // of the attempt; of the whole instance for "finished"
+};
+
+/// What a context needs of the engine around it. The references outlive it.
+struct Surroundings {
+    Store& store;
+    Clock& clock;
+    Random& random;
+    const StepDefaults& defaults;
+    std::function<void(const Transitioned&)> observe = {};
+    std::stop_token draining = {};  // requested: begin no further step
+    std::stop_token ending = {};    // requested: end the running attempt soon
+};
+
+class Context {
+  public:
+    Context(const Surroundings& surroundings, Claimed claimed);
+    ~Context();
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+
+    const std::string& instance_id() const { return claimed_.id; }
+    const std::string& key() const { return claimed_.key; }
+    std::int64_t created_at_ms() const { return claimed_.created_at_ms; }
+
+    /// How often a person has resumed this instance, and how many whole days it has existed: a
+    /// number that grows whenever what was read before may be out of date. Not recorded: use it
+    /// only to decide whether to look again, in a step of another name.
+    int continuations() const;
+
+    /// True when the step has a stored result: calling it will answer from the log.
+    bool finished(std::string_view step) const;
+
+    /// Runs `effect` until it has a result, and keeps that. The name is unique within the instance.
+    /// On return the result is recorded (durable before anything else that this instance does).
+    /// Throws StepFailed when the effect threw PermanentError.
+    template <class F>
+    requires std::invocable<F, const Attempt&>
+    auto step(std::string_view name, const StepOptions& options, F&& effect) {
+        using T = std::invoke_result_t<F, const Attempt&>;
+        static_assert(
+            StepResult<T>,
+            "a step's result must convert to and from JSON: give its type to_json and from_json");
+        if constexpr (std::is_void_v<T>) {
+            step_json(name, options, [&](const Attempt& attempt) {
+                effect(attempt);
+                return Json(nullptr);
+            });
+        } else {
+            const Json stored =
+                step_json(name, options, [&](const Attempt& a) { return Json(effect(a)); });
+            try {
+                return stored.get<T>();
+            } catch (const Json::exception& error) {
+                undecodable(name, stored, error.what());
+            }
+        }
+    }
+    template <class F>
+    auto step(std::string_view name, F&& effect) {
+        return step(name, StepOptions{}, std::forward<F>(effect));
+    }
+
+    /// Takes another key once it is known, letting go of the present one: one transaction, then
+    /// this instance runs only when no other unfinished one holds the key, in order of taking.
+    void take_key(const std::string& key);
+
+    /// Makes the instance stuck with a code and a sentence for a support person. Does not return.
+    [[noreturn]] void stuck(const std::string& code, const std::string& message);
+
+  private:
+    friend class Worker;
+    class StepRun;
+    struct Replay;  // the log folded by step, and what this call of the function has seen
+
+    Json step_json(std::string_view name, const StepOptions& options,
+                   const std::function<Json(const Attempt&)>& effect);
+    [[noreturn]] void undecodable(std::string_view name, const Json& stored,
+                                  const std::string& why);
+
+    // Durability: an outcome is handed in at once and joins the commit of whatever comes next.
+    void hand_in(Advance outcome);
+    void settle_handed_in();
+    Advanced commit(const Advance& advance);
+    void wait_or_abandon(const StoreError& error);
+
+    // Leaving the function: with a transition, as the store has arranged, or because it is no
+    // longer ours.
+    [[noreturn]] void suspend(Advance with);
+    [[noreturn]] void leave_as_stored();
+    [[noreturn]] void abandon();
+    void stay_suspended() const;
+    void begin_no_more_if_draining();
+    bool may_release_key() const;
+
+    void observe(const std::string& step, const char* what, int attempt,
+                 const std::string& code = {}, const std::string& error = {},
+                 std::int64_t took_ms = 0) const;
+
+    const Surroundings& surroundings_;
+    Claimed claimed_;
+    std::unique_ptr<Replay> replay_;
+};
+
+}  // namespace steplog

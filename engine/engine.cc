@@ -1,0 +1,264 @@
+#include "engine/engine.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "engine/worker.h"
+
+namespace steplog {
+namespace {
+
+constexpr Ms poll_interval{1000};  // a wake-up is a hint, polling is the truth
+constexpr Ms full_pause{500};      // between looks at a store without room
+constexpr Ms after_grace{2000};    // for workers that were asked to end
+
+}  // namespace
+
+struct Engine::Impl {
+    Impl(Store& the_store, Clock& the_clock, Random& the_random, Registry the_registry,
+         EngineOptions the_options)
+        : store(the_store),
+          clock(the_clock),
+          registry(std::move(the_registry)),
+          options(std::move(the_options)),
+          surroundings{store,
+                       clock,
+                       the_random,
+                       options.steps,
+                       options.on_transition,
+                       draining.get_token(),
+                       ending.get_token()},
+          worker(registry, surroundings) {}
+
+    Store& store;
+    Clock& clock;
+    const Registry registry;
+    const EngineOptions options;
+    std::stop_source draining;
+    std::stop_source ending;
+    const Surroundings surroundings;
+    const Worker worker;
+
+    std::mutex mutex;               // guards what follows
+    std::condition_variable work;   // for workers: ready is not empty, or draining
+    std::condition_variable look;   // for the dispatcher: look for due work, or draining
+    std::condition_variable ended;  // a worker thread has ended
+    std::deque<Claimed> ready;
+    std::set<std::int64_t> held;  // seqs of ready and running instances: their leases are renewed
+    int free = 0;                 // workers that neither run nor are promised an instance
+    int alive = 0;
+    bool look_now = false;
+    bool solo = false;  // one instance has the house to itself, or waits for it
+    std::optional<std::int64_t> next_due_ms;
+    bool failed = false;
+
+    std::vector<std::jthread> workers;
+    std::jthread dispatcher;
+    std::jthread renewer;
+
+    void give(Claimed claimed) {
+        held.insert(claimed.seq);
+        ready.push_back(std::move(claimed));
+        work.notify_one();
+    }
+
+    void fail(const std::string& reason) {
+        {
+            std::lock_guard lock(mutex);
+            if (failed) return;
+            failed = true;
+        }
+        if (options.on_fatal) options.on_fatal(reason);
+    }
+
+    void work_until_drained() {
+        std::unique_lock lock(mutex);
+        while (true) {
+            work.wait(lock, [this] { return !ready.empty() || draining.stop_requested(); });
+            if (ready.empty()) break;
+            std::optional<Claimed> claimed = std::move(ready.front());
+            ready.pop_front();
+            while (claimed) {
+                const std::int64_t seq = claimed->seq;
+                lock.unlock();
+                Worker::Ran ran = worker.run(std::move(*claimed));
+                lock.lock();
+                held.erase(seq);
+                claimed = std::move(ran.next);
+                if (claimed) held.insert(claimed->seq);
+                const bool more_may_be_due = claimed && free > 0;
+                const bool due_earlier =
+                    ran.due_at_ms && (!next_due_ms || *ran.due_at_ms < *next_due_ms);
+                if (more_may_be_due || due_earlier || solo) look_soon();
+            }
+            ++free;
+        }
+        --alive;
+        ended.notify_all();
+    }
+
+    void look_soon() {
+        look_now = true;
+        look.notify_one();
+    }
+
+    void dispatch_until_drained() {
+        std::unique_lock lock(mutex);
+        while (!draining.stop_requested()) {
+            look_now = false;
+            const int busy = static_cast<int>(held.size());
+            // With a suspect about, nothing is claimed beside it: it gets the house when all are
+            // done.
+            const int limit = solo && busy > 0 ? 0 : free;
+            Ms pause = poll_interval;
+            if (limit > 0) {
+                free -= limit;
+                lock.unlock();
+                ClaimResult result;
+                try {
+                    result = store.claim({.limit = limit, .busy = busy}).get();
+                } catch (const StoreError& error) {
+                    if (error.kind() == StoreError::Kind::failed) fail(error.what());
+                    pause = full_pause;
+                }
+                lock.lock();
+                free += limit - static_cast<int>(result.claimed.size());
+                for (Claimed& claimed : result.claimed) give(std::move(claimed));
+                solo = result.solo;
+                next_due_ms = result.next_due_ms;
+            }
+            if (next_due_ms && free > 0 && !solo) {
+                const std::int64_t until = *next_due_ms - clock.now_ms();
+                pause = std::clamp(Ms(until), Ms(1), pause);
+            }
+            look.wait_for(lock, pause, [this] { return look_now || draining.stop_requested(); });
+        }
+    }
+
+    void renew_until_stopped(const std::stop_token& stop) {
+        std::condition_variable_any wakeup;
+        std::unique_lock lock(mutex);
+        while (!wakeup.wait_for(lock, stop, options.lease / 3,
+                                [&] { return stop.stop_requested(); })) {
+            if (held.empty()) continue;
+            std::vector<std::int64_t> seqs(held.begin(), held.end());
+            lock.unlock();
+            try {
+                store.renew(std::move(seqs)).get();
+            } catch (const StoreError& error) {
+                // Without room the leases run out on paper only: no other owner can have the file.
+                if (error.kind() == StoreError::Kind::failed) fail(error.what());
+            }
+            lock.lock();
+        }
+    }
+
+    bool promise_worker() {
+        std::lock_guard lock(mutex);
+        if (free <= 0 || solo || draining.stop_requested()) return false;
+        --free;
+        return true;
+    }
+};
+
+Engine::Engine(Store& store, Clock& clock, Random& random, Registry registry, EngineOptions options)
+    : impl_(std::make_unique<Impl>(store, clock, random, std::move(registry), std::move(options))) {
+}
+
+Engine::~Engine() { stop(Ms(0)); }
+
+void Engine::start() {
+    Impl& engine = *impl_;
+    std::lock_guard lock(engine.mutex);
+    engine.free = engine.alive = engine.options.workers;
+    for (int i = 0; i < engine.options.workers; ++i)
+        engine.workers.emplace_back([&engine] { engine.work_until_drained(); });
+    engine.dispatcher = std::jthread([&engine] { engine.dispatch_until_drained(); });
+    engine.renewer =
+        std::jthread([&engine](std::stop_token stop) { engine.renew_until_stopped(stop); });
+}
+
+Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance> instance) {
+    if (stopping()) throw StoreError(StoreError::Kind::closed, "the engine is stopping");
+    const bool promised = instance && impl_->promise_worker();
+    Accepted accepted;
+    try {
+        accepted = impl_->store.accept(std::move(event), std::move(instance), promised).get();
+    } catch (const StoreError& error) {
+        if (error.kind() == StoreError::Kind::failed) impl_->fail(error.what());
+        if (promised) {
+            std::lock_guard lock(impl_->mutex);
+            ++impl_->free;
+        }
+        throw;
+    }
+    std::lock_guard lock(impl_->mutex);
+    if (accepted.claimed) {
+        impl_->give(std::move(*accepted.claimed));
+        accepted.claimed.reset();
+    } else if (promised) {
+        ++impl_->free;
+    } else if (!accepted.duplicate && impl_->free > 0) {
+        impl_->look_soon();
+    }
+    return accepted;
+}
+
+Resumed Engine::resume(ResumeRequest request) {
+    Resumed resumed = impl_->store.resume(std::move(request)).get();
+    wake();
+    return resumed;
+}
+
+void Engine::wake() {
+    std::lock_guard lock(impl_->mutex);
+    impl_->look_soon();
+}
+
+bool Engine::stop(Ms grace) {
+    Impl& engine = *impl_;
+    engine.draining.request_stop();
+    {
+        std::lock_guard lock(engine.mutex);
+        engine.work.notify_all();
+        engine.look.notify_all();
+    }
+    if (engine.dispatcher.joinable()) engine.dispatcher.join();
+    {
+        std::unique_lock lock(engine.mutex);
+        const auto all_ended = [&engine] { return engine.alive == 0; };
+        if (!engine.ended.wait_for(lock, grace, all_ended)) {
+            engine.ending.request_stop();
+            if (!engine.ended.wait_for(lock, after_grace, all_ended)) return false;
+        }
+    }
+    engine.workers.clear();
+    engine.renewer = {};
+    return true;
+}
+
+bool Engine::stopping() const { return impl_->draining.stop_requested(); }
+
+int Engine::run_until_idle() {
+    int ran = 0;
+    while (true) {
+        ClaimResult due = impl_->store.claim({.limit = 1, .busy = 0}).get();
+        if (due.claimed.empty()) return ran;
+        std::optional<Claimed> claimed = std::move(due.claimed.front());
+        while (claimed) {
+            ++ran;
+            claimed = impl_->worker.run(std::move(*claimed)).next;
+        }
+    }
+}
+
+std::optional<std::int64_t> Engine::next_due_ms() {
+    return impl_->store.claim({.limit = 0, .busy = 0}).get().next_due_ms;
+}
+
+const Registry& Engine::registry() const { return impl_->registry; }
+
+}  // namespace steplog

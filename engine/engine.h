@@ -1,0 +1,62 @@
+// The engine: accepts work, and runs what is due on its worker threads, or, without threads, when a
+// test says so. Embed it: open a store, register workflows, start.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "engine/clock.h"
+#include "engine/store.h"
+#include "engine/workflow.h"
+
+namespace steplog {
+
+struct EngineOptions {
+    int workers = 64;  // threads that run steps; 0: none, the caller uses run_until_idle
+    Ms lease = std::chrono::seconds(30);
+    StepDefaults steps;
+    std::function<void(const Transitioned&)> on_transition = {};  // any thread; must not block
+    std::function<void(const std::string&)> on_fatal = {};  // the store failed: end the process
+};
+
+class Engine {
+  public:
+    Engine(Store& store, Clock& clock, Random& random, Registry registry, EngineOptions options);
+    ~Engine();
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    /// Starts the threads. Instances that were under way when the last owner died go on at once.
+    void start();
+
+    /// Returns when event and instance are durable; a free worker begins at once.
+    /// Throws StoreError: full and closed mean "try again later", nothing was written.
+    Accepted accept(std::optional<NewEvent> event, std::optional<NewInstance> instance);
+
+    /// As Store::resume; workers take the instances up at once.
+    Resumed resume(ResumeRequest request);
+
+    /// Looks for due work now. A hint; polling would find it too.
+    void wake();
+
+    /// Begins no step from now on; gives running ones `grace`, then asks them to stop, and leaves
+    /// the rest resumable. Returns when no worker runs, or 2 s after the grace: then false, and the
+    /// process should end without joining what does not end. Idempotent.
+    bool stop(Ms grace);
+    bool stopping() const;
+
+    /// Without threads: runs what is due now until nothing is. Returns how many claims were worked
+    /// on.
+    int run_until_idle();
+    /// Without threads: when the next instance is due, if any is.
+    std::optional<std::int64_t> next_due_ms();
+
+    const Registry& registry() const;
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace steplog

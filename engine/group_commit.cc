@@ -1,0 +1,210 @@
+#include "engine/group_commit.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+namespace steplog {
+namespace {
+
+// Errors that concern the statement that met them, not the transaction around it.
+bool concerns_item_alone(const SQLite::Exception& error) {
+    const int code = error.getErrorCode() & 0xff;
+    return code == SQLITE_CONSTRAINT || code == SQLITE_TOOBIG || code == SQLITE_MISMATCH ||
+           code == SQLITE_RANGE;
+}
+
+}  // namespace
+
+GroupCommit::GroupCommit(SQLite::Database& database, GroupCommitOptions options)
+    : database_(database), options_(std::move(options)) {
+    if (options_.writer_thread) writer_ = std::thread([this] { write_until_stopped(); });
+}
+
+GroupCommit::~GroupCommit() {
+    if (writer_.joinable()) {
+        {
+            std::lock_guard lock(mutex_);
+            stopping_ = true;
+        }
+        queued_.notify_one();
+        writer_.join();
+    } else {
+        flush();
+    }
+}
+
+void GroupCommit::enqueue(std::unique_ptr<Item> item) {
+    const bool lazy = item->lazy;
+    {
+        std::unique_lock lock(mutex_);
+        if (health_ == Health::failed || stopping_) {
+            const auto error =
+                health_ == Health::failed
+                    ? StoreError(StoreError::Kind::failed, failure_)
+                    : StoreError(StoreError::Kind::closed, "the store is shutting down");
+            lock.unlock();
+            item->fail(std::make_exception_ptr(error));
+            return;
+        }
+        queue_.push_back(std::move(item));
+        if (!lazy) ++urgent_;
+    }
+    if (options_.writer_thread)
+        queued_.notify_one();
+    else if (!lazy)
+        flush();
+}
+
+void GroupCommit::flush() {
+    if (!options_.writer_thread) {
+        while (true) {
+            Batch batch;
+            {
+                std::lock_guard lock(mutex_);
+                if (queue_.empty()) return;
+                batch = take_batch();
+            }
+            commit(batch);
+        }
+    }
+    std::unique_lock lock(mutex_);
+    hurry_ = true;
+    queued_.notify_one();
+    drained_.wait(lock, [this] { return queue_.empty() && !committing_; });
+}
+
+GroupCommit::Health GroupCommit::health() const {
+    std::lock_guard lock(mutex_);
+    return health_;
+}
+
+GroupCommit::Batch GroupCommit::take_batch() {
+    Batch batch;
+    std::size_t bytes = 0;
+    while (!queue_.empty() && batch.size() < options_.items_max &&
+           (batch.empty() || bytes + queue_.front()->bytes <= options_.bytes_max)) {
+        bytes += queue_.front()->bytes;
+        if (!queue_.front()->lazy) --urgent_;
+        batch.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+    }
+    return batch;
+}
+
+void GroupCommit::write_until_stopped() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+        queued_.wait(lock, [this] { return !queue_.empty() || stopping_ || hurry_; });
+        if (urgent_ == 0 && !stopping_ && !hurry_)
+            queued_.wait_for(lock, options_.lazy_delay,
+                             [this] { return urgent_ > 0 || stopping_ || hurry_; });
+        if (queue_.empty()) {
+            hurry_ = false;
+            drained_.notify_all();
+            if (stopping_) return;
+            continue;
+        }
+        Batch batch = take_batch();
+        committing_ = true;
+        lock.unlock();
+        commit(batch);
+        lock.lock();
+        committing_ = false;
+        if (queue_.empty()) {
+            hurry_ = false;
+            drained_.notify_all();
+        }
+    }
+}
+
+void GroupCommit::commit(Batch& batch) {
+    try {
+        if (health() == Health::failed) throw StoreError(StoreError::Kind::failed, failure_);
+        if (options_.acknowledge_before_commit) {
+            // The control that must be caught: results are handed out before anything is durable.
+            run_in_transaction(batch);
+            for (auto& item : batch)
+                if (!item->failed_alone) item->succeed();
+            database_.exec("COMMIT");
+            return;
+        }
+        run_in_transaction(batch);
+        database_.exec("COMMIT");
+        std::lock_guard lock(mutex_);
+        health_ = Health::ok;
+    } catch (const SQLite::Exception& error) {
+        const StoreError reason = give_up(error);
+        if (options_.acknowledge_before_commit) return;
+        for (auto& item : batch) item->fail(std::make_exception_ptr(reason));
+        return;
+    } catch (const StoreError&) {
+        for (auto& item : batch) item->fail(std::current_exception());
+        return;
+    }
+    for (auto& item : batch) {
+        if (item->failed_alone)
+            item->fail(item->failed_alone);
+        else
+            item->succeed();
+    }
+    batch.clear();
+    if (options_.after_commit) {
+        try {
+            options_.after_commit();
+        } catch (const SQLite::Exception& error) {
+            give_up(error);
+        }
+    }
+}
+
+void GroupCommit::run_in_transaction(Batch& batch) {
+    database_.exec("BEGIN IMMEDIATE");
+    for (auto& item : batch) run_item(*item);
+}
+
+// One item in its own savepoint. What it may not survive alone is thrown on: SQLite rolls the whole
+// transaction back on a full disk, savepoints and all, and the rest would then commit one by one.
+void GroupCommit::run_item(Item& item) {
+    database_.exec("SAVEPOINT item");
+    try {
+        item.run();
+    } catch (const SQLite::Exception& error) {
+        const bool stands = sqlite3_get_autocommit(database_.getHandle()) == 0;
+        if (!stands || !concerns_item_alone(error)) throw;
+        item.failed_alone = std::make_exception_ptr(
+            StoreError(StoreError::Kind::constraint,
+                       fmt::format("the store refused the write: {}", error.what())));
+    } catch (const std::exception&) {
+        item.failed_alone = std::current_exception();
+    }
+    if (item.failed_alone) database_.exec("ROLLBACK TO item");
+    database_.exec("RELEASE item");
+}
+
+// Ends the transaction and decides what the error means for the store.
+StoreError GroupCommit::give_up(const SQLite::Exception& error) {
+    sqlite3* handle = database_.getHandle();
+    const int code = error.getErrorCode() & 0xff;
+    const int extended = error.getExtendedErrorCode();
+    if (sqlite3_get_autocommit(handle) == 0)
+        sqlite3_exec(handle, "ROLLBACK", nullptr, nullptr, nullptr);
+    if (code == SQLITE_FULL) {
+        std::lock_guard lock(mutex_);
+        health_ = Health::full;
+        return {StoreError::Kind::full, "the disk is full: nothing was written; free some space"};
+    }
+    const std::string message = fmt::format(
+        "the database cannot be written: {} (SQLite code {}); the process must end, and a "
+        "restart recovers what was committed",
+        error.what(), extended);
+    {
+        std::lock_guard lock(mutex_);
+        if (health_ == Health::failed) return {StoreError::Kind::failed, failure_};
+        health_ = Health::failed;
+        failure_ = message;
+    }
+    if (options_.on_fatal) options_.on_fatal(message);
+    return {StoreError::Kind::failed, message};
+}
+
+}  // namespace steplog

@@ -1,0 +1,115 @@
+// Group commit: whoever wants something durable hands it in and waits; the writer takes all that is
+// queued, runs it in one transaction, commits (synced), and wakes everyone. Used by the SQLite
+// store only. submit may be called from any thread; everything that touches the connection runs on
+// the writer thread, or, without one, in the thread that hands in.
+#pragma once
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "engine/errors.h"
+
+namespace steplog {
+
+struct GroupCommitOptions {
+    bool writer_thread = true;
+    std::size_t items_max = 256;                 // of one transaction
+    std::size_t bytes_max = 4 * 1024 * 1024;     // of one transaction
+    std::chrono::microseconds lazy_delay{1000};  // how long a lazy item waits for company
+    std::function<void()> after_commit =
+        {};  // on the writer, when all waiters were woken: checkpoints
+    std::function<void(const std::string&)> on_fatal = {};
+    bool acknowledge_before_commit = false;  // negative control of the power-loss tests
+};
+
+class GroupCommit {
+  public:
+    GroupCommit(SQLite::Database& database, GroupCommitOptions options);
+    /// Commits what is queued, then ends the thread.
+    ~GroupCommit();
+
+    /// Runs `work` inside the next transaction. The future is ready when that is committed and
+    /// synced; it throws StoreError: fenced and constraint concern this item alone, full and failed
+    /// the whole batch, of which then nothing is written. A lazy item waits up to lazy_delay for
+    /// company.
+    template <class T>
+    std::future<T> submit(std::function<T()> work, std::size_t bytes, bool lazy = false) {
+        auto item = std::make_unique<ItemOf<T>>(std::move(work), bytes, lazy);
+        auto future = item->promise.get_future();
+        enqueue(std::move(item));
+        return future;
+    }
+
+    /// Commits what is queued, lazy items included; returns when that is done.
+    void flush();
+
+    enum class Health { ok, full, failed };
+    Health health() const;
+
+  private:
+    struct Item {
+        Item(std::size_t item_bytes, bool item_lazy) : bytes(item_bytes), lazy(item_lazy) {}
+        virtual ~Item() = default;
+        virtual void run() = 0;
+        virtual void succeed() = 0;
+        virtual void fail(std::exception_ptr error) = 0;
+        std::size_t bytes;
+        bool lazy;
+        std::exception_ptr failed_alone;
+    };
+    template <class T>
+    struct ItemOf : Item {
+        ItemOf(std::function<T()> item_work, std::size_t item_bytes, bool item_lazy)
+            : Item(item_bytes, item_lazy), work(std::move(item_work)) {}
+        void run() override {
+            if constexpr (std::is_void_v<T>)
+                work();
+            else
+                result = work();
+        }
+        void succeed() override {
+            if constexpr (std::is_void_v<T>)
+                promise.set_value();
+            else
+                promise.set_value(std::move(result));
+        }
+        void fail(std::exception_ptr error) override { promise.set_exception(std::move(error)); }
+        std::function<T()> work;
+        std::promise<T> promise;
+        std::conditional_t<std::is_void_v<T>, char, T> result{};
+    };
+    using Batch = std::vector<std::unique_ptr<Item>>;
+
+    void enqueue(std::unique_ptr<Item> item);
+    void write_until_stopped();
+    Batch take_batch();
+    void commit(Batch& batch);
+    void run_in_transaction(Batch& batch);
+    void run_item(Item& item);
+    StoreError give_up(const SQLite::Exception& error);
+
+    SQLite::Database& database_;
+    const GroupCommitOptions options_;
+
+    mutable std::mutex mutex_;  // guards what follows
+    std::condition_variable queued_;
+    std::condition_variable drained_;
+    std::deque<std::unique_ptr<Item>> queue_;
+    std::size_t urgent_ = 0;  // items in the queue that are not lazy
+    bool committing_ = false;
+    bool stopping_ = false;
+    bool hurry_ = false;  // a flush waits: do not wait for company
+    Health health_ = Health::ok;
+    std::string failure_;
+
+    std::thread writer_;
+};
+
+}  // namespace steplog

@@ -1,0 +1,23 @@
+// What one call of a workflow function knows and leaves behind. Shared by the context, which fills
+// it, and the worker, which acts on it; nobody else includes this.
+#pragma once
+
+#include <set>
+
+#include "engine/context.h"
+#include "engine/step_log.h"
+
+namespace steplog {
+
+struct Context::Replay {
+    StepLog log;
+    std::set<std::string> asked;  // step names seen in this call
+    bool in_step = false;
+    bool suspended = false;            // sticks: user code cannot lose it
+    bool abandoned = false;            // the instance is no longer ours to write
+    std::optional<Advance> parting;    // how it leaves, when it suspended with a transition
+    std::optional<Advance> handed_in;  // the last outcome, until it is known to be durable
+    std::future<Advanced> handed_in_result;
+};
+
+}  // namespace steplog

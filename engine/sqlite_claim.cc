@@ -1,0 +1,151 @@
+// Claiming: which due instances a worker gets, with a log that verifies.
+#include <fmt/format.h>
+
+#include "engine/sqlite_transitions.h"
+
+namespace steplog {
+namespace {
+
+constexpr int deaths_until_alone = 3;  // in a row: from then on it runs with the house to itself
+constexpr int deaths_until_stuck = 5;
+
+}  // namespace
+
+struct SqliteTransitions::Due {
+    Row row;
+    std::string workflow;
+    int version = 1;
+    std::int64_t epoch = 0;
+    int deaths = 0;
+    OnStuck on_stuck = OnStuck::keep_key;
+    std::int64_t created_at_ms = 0;
+    std::optional<std::int64_t> input_payload;
+    Hash input_hash{};
+};
+
+ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
+    std::vector<Due> due;
+    if (request.limit > 0) {
+        Query read(
+            statements_,
+            "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
+            "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash "
+            "FROM instances WHERE due_at_ms<=? AND NOT (state='running' AND owner=?) "
+            "ORDER BY due_at_ms LIMIT ?",
+            now(), owner_, request.limit);
+        while (read.next()) {
+            Due& found = due.emplace_back();
+            found.row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
+                         read.text(4),    read.integer(5), read.hash(6)};
+            found.workflow = read.text(7);
+            found.version = static_cast<int>(read.integer(8));
+            found.epoch = read.integer(9);
+            found.deaths = static_cast<int>(read.integer(10));
+            found.on_stuck = parse_on_stuck(read.text(11)).value_or(OnStuck::keep_key);
+            found.created_at_ms = read.integer(12);
+            found.input_payload = read.maybe_integer(13);
+            found.input_hash = read.hash(14);
+        }
+    }
+    ClaimResult result;
+    for (const Due& found : due)
+        if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck)
+            result.solo = true;
+    for (Due& found : due) {
+        if (found.deaths >= deaths_until_stuck) {
+            make_stuck(
+                found, "poison",
+                fmt::format(
+                    "the server died {} times in a row while this instance ran, without any step "
+                    "coming to an end; find out why before resuming it",
+                    found.deaths));
+            continue;
+        }
+        const bool suspect = found.deaths >= deaths_until_alone;
+        if (result.solo && (!suspect || request.busy > 0 || !result.claimed.empty())) continue;
+        result.claimed.push_back(take(std::move(found)));
+    }
+    Query next(statements_,
+               "SELECT due_at_ms FROM instances WHERE due_at_ms IS NOT NULL AND NOT "
+               "(state='running' AND owner=?) "
+               "ORDER BY due_at_ms LIMIT 1",
+               owner_);
+    if (next.next()) result.next_due_ms = next.integer(0);
+    return result;
+}
+
+Claimed SqliteTransitions::take(Due due) {
+    Query(statements_,
+          "UPDATE instances SET state='running', owner=?, epoch=epoch+1, due_at_ms=?, "
+          "waits_for=NULL, "
+          "waits_detail=NULL, deaths=?, updated_at_ms=? WHERE seq=?",
+          owner_, now() + lease_ms_, due.deaths, now(), due.row.seq)
+        .run();
+    Claimed claimed;
+    claimed.seq = due.row.seq;
+    claimed.id = due.row.id;
+    claimed.workflow = due.workflow;
+    claimed.version = due.version;
+    claimed.epoch = due.epoch + 1;
+    claimed.key = due.row.key;
+    claimed.on_stuck = due.on_stuck;
+    claimed.deaths = due.deaths;
+    claimed.created_at_ms = due.created_at_ms;
+    claimed.input = read_payload(due.input_payload);
+    if (claimed.input && keyed_hash(payload_hash_key_, *claimed.input) != due.input_hash)
+        claimed.damage = "its input is not what was accepted";
+    load_log(claimed, due);
+    return claimed;
+}
+
+void SqliteTransitions::load_log(Claimed& claimed, const Due& due) {
+    Hash head = genesis_hash(due.row.id, due.workflow, due.input_hash);
+    Query read(statements_,
+               "SELECT e.n, e.step, e.kind, e.attempt, e.generation, e.at_ms, e.data, "
+               "e.payload_hash, e.hash, "
+               "p.body FROM entries e LEFT JOIN payloads p ON p.id=e.payload WHERE e.instance=? "
+               "ORDER BY e.n",
+               due.row.seq);
+    while (read.next()) {
+        Entry entry;
+        entry.n = read.integer(0);
+        entry.step = read.text(1);
+        const std::string kind = read.text(2);
+        entry.attempt = static_cast<int>(read.integer(3));
+        entry.generation = static_cast<int>(read.integer(4));
+        entry.at_ms = read.integer(5);
+        const std::string data = read.text(6);
+        std::optional<Hash> payload_hash;
+        if (!read.is_null(7)) payload_hash = read.hash(7);
+        entry.payload = read.maybe_text(9);
+        head = chain_hash(head, entry.n, entry.step, kind, entry.attempt, entry.generation,
+                          entry.at_ms, data, payload_hash);
+        const bool whole =
+            entry.n == static_cast<std::int64_t>(claimed.log.size()) + 1 && head == read.hash(8) &&
+            (!entry.payload ||
+             (payload_hash && keyed_hash(payload_hash_key_, *entry.payload) == *payload_hash));
+        entry.kind = parse_entry_kind(kind).value_or(EntryKind::recorded);
+        entry.data = Json::parse(data, nullptr, false);
+        if (claimed.damage.empty() && (!whole || !entry.data.is_object()))
+            claimed.damage = fmt::format("entry {} of its log is not what was written", entry.n);
+        claimed.log.push_back(std::move(entry));
+    }
+    if (claimed.damage.empty() &&
+        (static_cast<std::int64_t>(claimed.log.size()) != due.row.log_length ||
+         head != due.row.log_hash))
+        claimed.damage = "the end of its log is missing";
+}
+
+void SqliteTransitions::make_stuck(const Due& due, const std::string& code,
+                                   const std::string& message) {
+    Row row = due.row;
+    append(
+        row,
+        {.step = row.step, .kind = EntryKind::stuck, .data = {{"code", code}, {"error", message}}});
+    Query(statements_, "UPDATE instances SET log_length=?, log_hash=?, deaths=? WHERE seq=?",
+          row.log_length, row.log_hash, due.deaths, row.seq)
+        .run();
+    apply(row, {.to = State::stuck, .error_code = code, .error = message});
+}
+
+}  // namespace steplog

@@ -1,0 +1,216 @@
+#include "engine/sqlite_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "engine/errors.h"
+#include "migrations/migrations.h"
+
+namespace steplog {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int checkpoint_frames = 1000;  // 4 MiB of WAL: a small WAL bounds what rot can take
+constexpr int truncate_frames = 8192;  // 32 MiB: readers held it back; empty it when they are gone
+constexpr int busy_ms =
+    1000;  // only a reader that recovers a WAL beside us can make the writer wait
+constexpr int length_max = 16 * 1024 * 1024;
+
+void refuse_odd_files(const fs::path& path, bool create) {
+    struct stat status {};
+    if (lstat(path.c_str(), &status) != 0) {
+        if (errno != ENOENT)
+            throw OpenError(fmt::format("cannot open {}: {}", path.string(), std::strerror(errno)));
+        if (!create)
+            throw OpenError(
+                fmt::format("there is no database at {}: name it with --database", path.string()));
+        const int made = open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+        if (made < 0)
+            throw OpenError(fmt::format("cannot make {}: {}", path.string(), std::strerror(errno)));
+        close(made);
+        return;
+    }
+    if (!S_ISREG(status.st_mode))
+        throw OpenError(
+            fmt::format("{} is not a regular file: name the database itself, not a link, a "
+                        "directory or a device",
+                        path.string()));
+    if (access(path.c_str(), R_OK | W_OK) != 0)
+        throw OpenError(fmt::format("{} cannot be read and written by this user", path.string()));
+}
+
+// WAL needs shared memory and locks that network file systems do not give reliably.
+void refuse_network_file_systems(const fs::path& path) {
+    struct statfs system {};
+    if (statfs(path.c_str(), &system) != 0) return;
+    const auto magic = static_cast<std::uint32_t>(system.f_type);
+    for (const std::uint32_t network : {0x6969u, 0x517bu, 0xff534d42u, 0xfe534d42u, 0x01021997u})
+        if (magic == network)
+            throw OpenError(
+                fmt::format("{} lies on a network file system, where SQLite's WAL is not safe: "
+                            "use a local disk",
+                            path.string()));
+}
+
+SQLite::Database open_writer(const fs::path& path, const std::string& vfs, bool create) {
+    if (vfs.empty()) {
+        refuse_odd_files(path, create);
+        refuse_network_file_systems(path);
+    }
+    const int flags = SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX |
+                      (vfs.empty() ? SQLITE_OPEN_NOFOLLOW : 0) | SQLITE_OPEN_EXRESCODE;
+    try {
+        return SQLite::Database(path.string(), flags, busy_ms, vfs);
+    } catch (const SQLite::Exception& error) {
+        throw OpenError(fmt::format("cannot open {}: {}", path.string(), error.what()));
+    }
+}
+
+std::int64_t pragma(SQLite::Database& database, const std::string& name) {
+    return database.execAndGet("PRAGMA " + name).getInt64();
+}
+
+}  // namespace
+
+SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::string& synchronous,
+                       bool create)
+    : database_(open_writer(path, vfs, create)), checkpoint_at_frames_(checkpoint_frames) {
+    try {
+        configure(synchronous);
+        verify();
+        migrate();
+        load_payload_hash_key();
+        // Whatever the last owner could not sync for certain is written and synced afresh, before
+        // the first acknowledgement or claim.
+        checkpoint_all();
+    } catch (const SQLite::Exception& error) {
+        const int code = error.getErrorCode() & 0xff;
+        if (code == SQLITE_NOTADB)
+            throw OpenError(
+                fmt::format("{} is not a Steplog database (or it is encrypted)", path.string()));
+        if (code == SQLITE_CORRUPT)
+            throw OpenError(
+                fmt::format("{} is damaged ({}): restore a backup", path.string(), error.what()));
+        throw OpenError(fmt::format("cannot open {}: {} (SQLite code {})", path.string(),
+                                    error.what(), error.getExtendedErrorCode()));
+    }
+}
+
+void SqliteFile::configure(const std::string& synchronous) {
+    sqlite3* handle = database_.getHandle();
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, nullptr);
+    sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, length_max);
+    sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 1);
+    sqlite3_limit(handle, SQLITE_LIMIT_SQL_LENGTH, 64 * 1024);
+
+    if (pragma(database_, "page_count") == 0) {
+        database_.exec("PRAGMA page_size=4096");
+        database_.exec("PRAGMA auto_vacuum=INCREMENTAL");
+        database_.exec("PRAGMA encoding='UTF-8'");
+    }
+    const std::string mode = database_.execAndGet("PRAGMA journal_mode=WAL").getString();
+    if (mode != "wal")
+        throw OpenError(fmt::format("SQLite cannot use a WAL here (journal mode {})", mode));
+    database_.exec("PRAGMA synchronous=" + synchronous);
+    for (const char* setting :
+         {"foreign_keys=ON", "wal_autocheckpoint=0", "journal_size_limit=16777216", "mmap_size=0",
+          "temp_store=MEMORY", "cache_size=-16000", "cell_size_check=ON", "secure_delete=ON"})
+        database_.exec(std::string("PRAGMA ") + setting);
+    if (synchronous == "FULL" && pragma(database_, "synchronous") != 2)
+        throw OpenError(
+            "SQLite did not take synchronous=FULL: it was built without what the promises need");
+    sqlite3_wal_hook(
+        handle,
+        [](void* frames, sqlite3*, const char*, int count) {
+            *static_cast<int*>(frames) = count;
+            return SQLITE_OK;
+        },
+        &wal_frames_);
+}
+
+void SqliteFile::verify() {
+    const std::int64_t application = pragma(database_, "application_id");
+    const std::int64_t tables =
+        database_.execAndGet("SELECT count(*) FROM sqlite_schema").getInt64();
+    if (application != sqlite_application_id && (application != 0 || tables != 0))
+        throw OpenError(
+            fmt::format("{} is a database of another program", database_.getFilename()));
+    if (tables == 0) return;
+    const std::string verdict = database_.execAndGet("PRAGMA quick_check(1)").getString();
+    if (verdict != "ok")
+        throw OpenError(
+            fmt::format("{} is damaged ({}): restore a backup", database_.getFilename(), verdict));
+}
+
+// Forwards only, one transaction a migration: a crash leaves the old schema whole.
+void SqliteFile::migrate() {
+    const auto& migrations = sqlite_migrations();
+    const std::int64_t applied = pragma(database_, "user_version");
+    if (applied > migrations.back().number)
+        throw OpenError(
+            fmt::format("{} has schema {}, this program knows {}: use the newer program",
+                        database_.getFilename(), applied, migrations.back().number));
+    for (const Migration& migration : migrations) {
+        if (migration.number <= applied) continue;
+        SQLite::Transaction transaction(database_, SQLite::TransactionBehavior::IMMEDIATE);
+        database_.exec(std::string(migration.sql));
+        database_.exec(fmt::format("PRAGMA application_id={}", sqlite_application_id));
+        database_.exec(fmt::format("PRAGMA user_version={}", migration.number));
+        transaction.commit();
+    }
+}
+
+void SqliteFile::load_payload_hash_key() {
+    SQLite::Statement read(database_, "SELECT value FROM meta WHERE name='payload_hash_key'");
+    if (read.executeStep()) {
+        const SQLite::Column value = read.getColumn(0);
+        if (value.getBytes() != static_cast<int>(payload_hash_key_.size()))
+            throw OpenError(
+                fmt::format("{} is damaged (its payload_hash_key has the wrong size): restore a "
+                            "backup",
+                            database_.getFilename()));
+        std::memcpy(payload_hash_key_.data(), value.getBlob(), payload_hash_key_.size());
+        return;
+    }
+    payload_hash_key_ = random_hash();
+    SQLite::Statement write(database_,
+                            "INSERT INTO meta(name, value) VALUES ('payload_hash_key', ?)");
+    write.bind(1, payload_hash_key_.data(), static_cast<int>(payload_hash_key_.size()));
+    write.exec();
+}
+
+void SqliteFile::checkpoint_if_due() {
+    if (wal_frames_ < wal_frames_seen_) checkpoint_at_frames_ = checkpoint_frames;
+    wal_frames_seen_ = wal_frames_;
+    if (wal_frames_ < checkpoint_at_frames_) return;
+    checkpoint_at_frames_ = wal_frames_ + checkpoint_frames;
+    const int mode =
+        wal_frames_ >= truncate_frames ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    sqlite3* handle = database_.getHandle();
+    // Readers may hold a part of it back (BUSY), and a full disk cannot grow the database: both are
+    // no reason to stop, the WAL holds everything and a later commit tries again.
+    sqlite3_busy_timeout(handle, 0);
+    const int code = sqlite3_wal_checkpoint_v2(handle, "main", mode, nullptr, nullptr) & 0xff;
+    sqlite3_busy_timeout(handle, busy_ms);
+    if (code != SQLITE_OK && code != SQLITE_BUSY && code != SQLITE_FULL)
+        throw SQLite::Exception(handle, code);
+}
+
+void SqliteFile::checkpoint_all() {
+    database_.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    wal_frames_ = 0;
+}
+
+}  // namespace steplog

@@ -1,0 +1,46 @@
+// The one writing connection: opened with the settings that the promises need, checked, migrated.
+// Used by the SQLite store only; after construction it belongs to the writer.
+#pragma once
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "engine/digest.h"
+
+namespace steplog {
+
+inline constexpr std::int64_t sqlite_application_id = 0x53544c47;  // "STLG"
+
+class SqliteFile {
+  public:
+    /// Opens or creates, verifies and migrates. The caller holds the FileLock.
+    /// Throws OpenError: not a file, not a Steplog database, a newer schema, damaged, a network
+    /// file system.
+    SqliteFile(const std::filesystem::path& path, const std::string& vfs,
+               const std::string& synchronous, bool create);
+
+    SQLite::Database& database() { return database_; }
+    const Hash& payload_hash_key() const { return payload_hash_key_; }
+
+    /// After a commit: moves the WAL into the database when it has grown. Never blocks on readers.
+    void checkpoint_if_due();
+    /// Moves everything, syncs the database and empties the WAL.
+    void checkpoint_all();
+
+  private:
+    void configure(const std::string& synchronous);
+    void verify();
+    void migrate();
+    void load_payload_hash_key();
+
+    SQLite::Database database_;
+    int wal_frames_ = 0;       // in the WAL after the last commit
+    int wal_frames_seen_ = 0;  // at the last look: fewer now means that the WAL began anew
+    int checkpoint_at_frames_;
+    Hash payload_hash_key_{};
+};
+
+}  // namespace steplog

@@ -1,0 +1,174 @@
+// What people and retention do to instances: resume and purge.
+#include <fmt/format.h>
+
+#include "engine/sqlite_transitions.h"
+
+namespace steplog {
+namespace {
+
+constexpr int skipped_listed_max = 1000;
+
+std::string why_not(const std::string& state, const std::string& waits_for) {
+    if (state == "sleeping" || state == "waiting")
+        return fmt::format("{} for a {}: it goes on by itself", state,
+                           waits_for == "once" ? "step of another instance" : waits_for);
+    if (state == "queued")
+        return "queued behind another instance of its key: it goes on when that one ends";
+    if (state == "running") return "running: a worker has it";
+    if (state == "pending") return "pending: a worker is about to take it";
+    return fmt::format("{}: it has ended", state);
+}
+
+}  // namespace
+
+Resumed SqliteTransitions::resume(const ResumeRequest& request) {
+    Resumed resumed;
+    const auto one = [&](std::int64_t seq, const std::string& id) {
+        std::string reason = resume_one(seq, request);
+        if (reason.empty())
+            resumed.ids.push_back(id);
+        else
+            resumed.skipped.push_back({id, std::move(reason)});
+    };
+    for (const std::string& id : request.ids) {
+        std::optional<std::int64_t> seq;
+        {
+            Query find(statements_, "SELECT seq FROM instances WHERE id=?", id);
+            if (find.next()) seq = find.integer(0);
+        }
+        if (seq)
+            one(*seq, id);
+        else
+            resumed.skipped.push_back({id, "not found"});
+    }
+    if (!request.ids.empty()) return resumed;
+
+    std::vector<std::pair<std::int64_t, std::string>> matching;
+    {
+        const std::string state =
+            request.state ? std::string(steplog::to_string(*request.state)) : "";
+        const std::int64_t before = now() - (request.older_than ? request.older_than->count() : 0);
+        Query find(statements_,
+                   "SELECT seq, id FROM instances WHERE (state='stuck' OR (state='sleeping' AND "
+                   "waits_for IN "
+                   "('retry','circuit'))) AND (?1='' OR state=?1) AND (?2='' OR workflow=?2) AND "
+                   "(?3='' OR step=?3) "
+                   "AND (?4='' OR error_code=?4) AND updated_at_ms<=?5 ORDER BY seq",
+                   state, request.workflow, request.step, request.error_code, before);
+        while (find.next()) matching.emplace_back(find.integer(0), find.text(1));
+    }
+    for (const auto& [seq, id] : matching) {
+        if (request.limit > 0 && static_cast<int>(resumed.ids.size()) >= request.limit) break;
+        one(seq, id);
+    }
+    list_waiting(request, resumed);
+    return resumed;
+}
+
+// Names those that a bulk resume leaves alone although they wait.
+void SqliteTransitions::list_waiting(const ResumeRequest& request, Resumed& resumed) {
+    if (request.state) return;
+    Query find(statements_,
+               "SELECT id, state, waits_for FROM instances WHERE (state IN ('waiting','queued') OR "
+               "(state='sleeping' "
+               "AND waits_for NOT IN ('retry','circuit'))) AND (?1='' OR workflow=?1) AND (?2='' "
+               "OR step=?2) AND "
+               "?3='' ORDER BY seq LIMIT ?4",
+               request.workflow, request.step, request.error_code, skipped_listed_max);
+    while (find.next())
+        resumed.skipped.push_back({find.text(0), why_not(find.text(1), find.text(2))});
+}
+
+std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest& request) {
+    Query read(
+        statements_,
+        "SELECT id, key, holds_key, step, log_length, log_hash, state, waits_for, error_code "
+        "FROM instances WHERE seq=?",
+        seq);
+    read.next();
+    Row row{seq,          read.text(0),    read.text(1), read.integer(2) != 0,
+            read.text(3), read.integer(4), read.hash(5)};
+    const std::string state = read.text(6), waits_for = read.text(7), code = read.text(8);
+    const bool by_id = !request.ids.empty();
+    const bool between_attempts =
+        state == "sleeping" && (waits_for == "retry" || waits_for == "circuit");
+    if (state != "stuck" && !between_attempts) return why_not(state, waits_for);
+    if (code == "log_damaged") return "log_damaged: its log does not verify; restore a backup";
+    if (code == "in_doubt" && !by_id)
+        return "in_doubt: its effect may have happened; look at it, then resume it by its id to "
+               "repeat the step";
+
+    append(row,
+           {.step = row.step,
+            .kind = EntryKind::resumed,
+            .data = {{"by", request.actor}, {"was", state}, {"code", code}, {"decided", by_id}}});
+    const bool wants_key = !row.key.empty() && !row.holds_key;
+    const bool queues = wants_key && key_is_held(row.key);
+    std::optional<std::int64_t> due, ticket;
+    std::optional<std::string> waits;
+    if (queues) {
+        ticket = draw_ticket();
+        waits = "key";
+    } else {
+        due = now();
+    }
+    Query(statements_,
+          "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=NULL, "
+          "key_ticket=?, holds_key=?, "
+          "deaths=0, attempt=0, log_length=?, log_hash=?, updated_at_ms=? WHERE seq=?",
+          queues ? "queued" : "pending", due, waits, ticket, !row.key.empty() && !queues,
+          row.log_length, row.log_hash, now(), seq)
+        .run();
+    const Json detail = {{"was", state}, {"code", code}, {"step", row.step}};
+    Query(statements_,
+          "INSERT INTO audit(at_ms,actor,action,target,detail) VALUES (?,?,'resume',?,?)", now(),
+          request.actor, row.id, detail.dump(-1, ' ', false, Json::error_handler_t::replace))
+        .run();
+    return "";
+}
+
+int SqliteTransitions::purge(std::int64_t finished_before_ms, std::int64_t received_before_ms,
+                             int limit) {
+    std::vector<std::int64_t> ended;
+    {
+        Query find(
+            statements_,
+            "SELECT seq FROM instances WHERE finished_at_ms<? ORDER BY finished_at_ms LIMIT ?",
+            finished_before_ms, limit);
+        while (find.next()) ended.push_back(find.integer(0));
+    }
+    int rows = 0;
+    for (const std::int64_t seq : ended) {
+        // The event's row stays for folding redeliveries; its body goes when no instance reads it.
+        rows +=
+            Query(statements_,
+                  "DELETE FROM payloads WHERE id IN (SELECT payload FROM entries WHERE instance=?1 "
+                  "AND payload "
+                  "IS NOT NULL UNION SELECT input_payload FROM instances WHERE seq=?1 UNION SELECT "
+                  "output_payload FROM instances WHERE seq=?1)",
+                  seq)
+                .run();
+        Query(statements_, "DELETE FROM signals WHERE instance=?", seq).run();
+        rows += Query(statements_, "DELETE FROM entries WHERE instance=?", seq).run();
+        rows += Query(statements_, "DELETE FROM instances WHERE seq=?", seq).run();
+    }
+    std::vector<std::int64_t> received;
+    {
+        Query find(statements_,
+                   "SELECT seq FROM events WHERE received_at_ms<? AND (instance IS NULL OR NOT "
+                   "EXISTS (SELECT 1 FROM "
+                   "instances WHERE instances.seq=events.instance)) ORDER BY seq LIMIT ?",
+                   received_before_ms, limit);
+        while (find.next()) received.push_back(find.integer(0));
+    }
+    for (const std::int64_t seq : received) {
+        rows +=
+            Query(statements_,
+                  "DELETE FROM payloads WHERE id IN (SELECT payload FROM events WHERE seq=?)", seq)
+                .run();
+        rows += Query(statements_, "DELETE FROM events WHERE seq=?", seq).run();
+    }
+    return rows;
+}
+
+}  // namespace steplog

@@ -1,0 +1,173 @@
+#include "engine/sqlite_store.h"
+
+#include <fmt/format.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "engine/file_lock.h"
+#include "engine/group_commit.h"
+#include "engine/sqlite_file.h"
+#include "engine/sqlite_transitions.h"
+
+namespace steplog {
+namespace {
+
+constexpr std::size_t small_item_bytes = 512;
+
+// The same database under all its names gets one lock: the directory is resolved, the file is not a
+// link.
+std::filesystem::path resolved(const std::filesystem::path& database) {
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(database, error);
+    const auto directory = std::filesystem::canonical(absolute.parent_path(), error);
+    if (error)
+        throw OpenError(
+            fmt::format("the directory {} does not exist or cannot be entered: make it first",
+                        absolute.parent_path().string()));
+    return directory / absolute.filename();
+}
+
+std::size_t bytes_of(const Advance& advance) {
+    std::size_t bytes = small_item_bytes;
+    for (const NewEntry& entry : advance.entries)
+        bytes += entry.payload ? entry.payload->size() : 0;
+    if (advance.to && advance.to->output) bytes += advance.to->output->size();
+    return bytes;
+}
+
+class SqliteStore final : public Store {
+  public:
+    SqliteStore(SqliteOptions options, const std::filesystem::path& path,
+                std::unique_ptr<FileLock> lock, Clock& clock)
+        : options_(std::move(options)),
+          lock_(std::move(lock)),
+          file_(path, options_.vfs, options_.synchronous, options_.create),
+          transitions_(file_.database(), clock, file_.payload_hash_key(), options_.lease,
+                       options_.program) {
+        commits_ = std::make_unique<GroupCommit>(
+            file_.database(),
+            GroupCommitOptions{.writer_thread = options_.writer_thread,
+                               .after_commit = [this] { file_.checkpoint_if_due(); },
+                               .on_fatal = options_.on_fatal,
+                               .acknowledge_before_commit = options_.acknowledge_before_commit});
+    }
+
+    ~SqliteStore() override {
+        const bool clean = commits_->health() != GroupCommit::Health::failed;
+        commits_.reset();
+        if (!clean) return;
+        try {
+            transitions_.end_ownership();
+            file_.checkpoint_all();
+        } catch (const SQLite::Exception&) {
+            // An unclean end is what every start is prepared for.
+            return;
+        }
+    }
+
+    std::future<Accepted> accept(std::optional<NewEvent> event, std::optional<NewInstance> instance,
+                                 bool claim) override {
+        BodyHashes hashes;
+        std::size_t bytes = small_item_bytes;
+        if (event) {
+            hashes.event = keyed_hash(file_.payload_hash_key(), event->body);
+            bytes += event->body.size();
+        }
+        if (instance && instance->input) {
+            hashes.input = keyed_hash(file_.payload_hash_key(), *instance->input);
+            bytes += instance->input->size();
+        }
+        return commits_->submit<Accepted>(
+            [this, event = std::move(event), instance = std::move(instance), claim, hashes] {
+                return transitions_.accept(event, instance, claim, hashes);
+            },
+            bytes);
+    }
+
+    std::future<ClaimResult> claim(ClaimRequest request) override {
+        return commits_->submit<ClaimResult>(
+            [this, request] { return transitions_.claim(request); }, small_item_bytes);
+    }
+
+    std::future<Advanced> advance(Advance advance) override {
+        const std::size_t bytes = bytes_of(advance);
+        const bool lazy = advance.lazy;
+        return commits_->submit<Advanced>(
+            [this, advance = std::move(advance)] { return transitions_.advance(advance); }, bytes,
+            lazy);
+    }
+
+    std::future<void> renew(std::vector<std::int64_t> instances) override {
+        return commits_->submit<void>(
+            [this, instances = std::move(instances)] { transitions_.renew(instances); },
+            small_item_bytes);
+    }
+
+    std::future<Resumed> resume(ResumeRequest request) override {
+        return commits_->submit<Resumed>(
+            [this, request = std::move(request)] { return transitions_.resume(request); },
+            small_item_bytes);
+    }
+
+    std::future<int> purge(std::int64_t finished_before_ms, std::int64_t received_before_ms,
+                           int limit) override {
+        return commits_->submit<int>(
+            [this, finished_before_ms, received_before_ms, limit] {
+                return transitions_.purge(finished_before_ms, received_before_ms, limit);
+            },
+            small_item_bytes);
+    }
+
+    void flush() override { commits_->flush(); }
+
+    Health health() const override {
+        switch (commits_->health()) {
+            case GroupCommit::Health::ok:
+                return Health::ok;
+            case GroupCommit::Health::full:
+                return Health::full;
+            case GroupCommit::Health::failed:
+                return Health::failed;
+        }
+        return Health::failed;
+    }
+
+    bool await_room(std::stop_token stop) override {
+        if (!options_.writer_thread) return options_.on_full && options_.on_full();
+        // Trying again is the probe: whoever waits here hands its work in once more.
+        constexpr Ms pause{500};
+        std::mutex mutex;
+        std::condition_variable_any wakeup;
+        std::unique_lock lock(mutex);
+        wakeup.wait_for(lock, stop, pause, [] { return false; });
+        return !stop.stop_requested();
+    }
+
+  private:
+    const SqliteOptions options_;
+    std::unique_ptr<FileLock> lock_;  // outlives every connection
+    SqliteFile file_;
+    SqliteTransitions transitions_;
+    std::unique_ptr<GroupCommit> commits_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> open_sqlite_store(SqliteOptions options, Clock& clock) {
+    const bool real_file = options.vfs.empty();
+    const auto path = real_file ? resolved(options.database) : options.database;
+    std::error_code missing;
+    if (real_file && !options.create && !std::filesystem::exists(path, missing))
+        throw OpenError(
+            fmt::format("there is no database at {}: name it with --database", path.string()));
+    auto lock = real_file ? std::make_unique<FileLock>(path) : nullptr;
+    try {
+        return std::make_unique<SqliteStore>(std::move(options), path, std::move(lock), clock);
+    } catch (const SQLite::Exception& error) {
+        throw OpenError(fmt::format("cannot take over {}: {} (SQLite code {})", path.string(),
+                                    error.what(), error.getExtendedErrorCode()));
+    }
+}
+
+}  // namespace steplog

@@ -1,0 +1,34 @@
+// The embedded default store: one SQLite file, one writing connection in the whole system, group
+// commit. Opening it takes the lock on the file for life.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "engine/clock.h"
+#include "engine/store.h"
+
+namespace steplog {
+
+struct SqliteOptions {
+    std::filesystem::path database = "steplog.db";
+    std::string program = "steplog";  // for the owners table
+    Ms lease = std::chrono::seconds(30);
+    bool writer_thread = true;  // false: each call commits in the caller's thread
+    bool create = true;         // false: refuse a file that is not there
+    std::function<void(const std::string&)> on_fatal =
+        {};  // once, from any thread, when the store fails for good
+    std::function<bool()> on_full =
+        {};  // without a writer thread: make room, or say that there is none
+    // For tests: the rest of the world.
+    std::string vfs = {};              // a registered SQLite VFS; the file lock is then not taken
+    std::string synchronous = "FULL";  // negative controls only
+    bool acknowledge_before_commit = false;  // negative control only
+};
+
+/// Opens, locks, checks and migrates the database, and makes this process its owner: instances that
+/// ran under the last owner are due at once. Throws OpenError with a sentence for a person.
+std::unique_ptr<Store> open_sqlite_store(SqliteOptions options, Clock& clock);
+
+}  // namespace steplog

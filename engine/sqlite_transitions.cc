@@ -1,0 +1,453 @@
+#include "engine/sqlite_transitions.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace steplog {
+namespace {
+
+std::string dump(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string_view to_string(NewEvent::Disposition disposition) {
+    switch (disposition) {
+        case NewEvent::Disposition::routed:
+            return "routed";
+        case NewEvent::Disposition::ignored:
+            return "ignored";
+        case NewEvent::Disposition::quarantined:
+            return "quarantined";
+    }
+    return "";
+}
+
+// Absent rather than empty: what is not known is NULL in the database.
+std::optional<std::string> or_null(const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional(text);
+}
+
+}  // namespace
+
+SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
+                                     const Hash& payload_hash_key, Ms lease,
+                                     const std::string& program)
+    : statements_(database),
+      clock_(clock),
+      payload_hash_key_(payload_hash_key),
+      lease_ms_(lease.count()) {
+    // Taking ownership: whatever ran under the last owner is due at once; the claim that takes it
+    // sees that its holder died.
+    SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
+    Query(statements_, "INSERT INTO owners(started_at_ms, program, pid) VALUES (?,?,?)", now(),
+          program, static_cast<std::int64_t>(getpid()))
+        .run();
+    owner_ = database.getLastInsertRowid();
+    Query(statements_,
+          "UPDATE instances SET due_at_ms=? WHERE state='running' AND due_at_ms IS NOT NULL", now())
+        .run();
+    transaction.commit();
+}
+
+void SqliteTransitions::end_ownership() {
+    Query(statements_, "UPDATE owners SET ended_at_ms=? WHERE id=?", now(), owner_).run();
+}
+
+std::optional<std::int64_t> SqliteTransitions::write_payload(
+    const std::optional<std::string>& body) {
+    if (!body) return std::nullopt;
+    SQLite::Statement& insert = statements_.prepared("INSERT INTO payloads(body) VALUES (?)");
+    insert.tryReset();
+    insert.bindNoCopy(1, body->data(), static_cast<int>(body->size()));
+    insert.exec();
+    insert.tryReset();
+    insert.clearBindings();
+    return statements_.database().getLastInsertRowid();
+}
+
+std::optional<std::string> SqliteTransitions::read_payload(std::optional<std::int64_t> id) {
+    if (!id) return std::nullopt;
+    Query read(statements_, "SELECT body FROM payloads WHERE id=?", *id);
+    return read.next() ? read.maybe_text(0) : std::nullopt;
+}
+
+Entry SqliteTransitions::append(Row& row, const NewEntry& entry) {
+    const std::int64_t at_ms = now();
+    const std::int64_t n = ++row.log_length;
+    const std::string data = dump(entry.data);
+    const std::optional<std::int64_t> payload = write_payload(entry.payload);
+    std::optional<Hash> payload_hash;
+    if (entry.payload) payload_hash = keyed_hash(payload_hash_key_, *entry.payload);
+    const std::string_view kind = steplog::to_string(entry.kind);
+    row.log_hash = chain_hash(row.log_hash, n, entry.step, kind, entry.attempt, entry.generation,
+                              at_ms, data, payload_hash);
+    Query(statements_,
+          "INSERT INTO "
+          "entries(instance,n,step,kind,attempt,generation,at_ms,data,payload,payload_hash,hash) "
+          "VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+          row.seq, n, entry.step, kind, entry.attempt, entry.generation, at_ms, data, payload,
+          payload_hash, row.log_hash)
+        .run();
+    return {n,     entry.step, entry.kind,   entry.attempt, entry.generation,
+            at_ms, entry.data, entry.payload};
+}
+
+// --- accept
+// ---------------------------------------------------------------------------------------
+
+Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
+                                   const std::optional<NewInstance>& instance, bool claim,
+                                   const BodyHashes& hashes) {
+    if (event) {
+        Query known(statements_,
+                    "SELECT seq, instance, body_hash FROM events WHERE source=? AND id=?",
+                    event->source, event->id);
+        if (known.next()) {
+            Accepted accepted;
+            accepted.duplicate = true;
+            accepted.instance = known.integer(1);
+            accepted.conflict = known.hash(2) != hashes.event;
+            if (accepted.conflict)
+                Query(statements_, "UPDATE events SET conflicts=conflicts+1 WHERE seq=?",
+                      known.integer(0))
+                    .run();
+            return accepted;
+        }
+    }
+    Accepted accepted;
+    bool exists = false;
+    if (instance) {
+        Query existing(statements_, "SELECT seq FROM instances WHERE id=?", instance->id);
+        exists = existing.next();
+        if (exists) accepted.instance = existing.integer(0);
+        if (exists && !event) {
+            accepted.duplicate = true;
+            return accepted;
+        }
+    }
+    std::optional<std::int64_t> event_payload;
+    if (event) event_payload = write_payload(event->body);
+    if (instance && !exists) {
+        const bool own_input = instance->input.has_value();
+        if (!own_input && !event_payload)
+            throw StoreError(StoreError::Kind::constraint,
+                             "an instance needs an input or an event");
+        const std::int64_t input = own_input ? *write_payload(instance->input) : *event_payload;
+        accepted =
+            insert_instance(*instance, input, own_input ? hashes.input : hashes.event, claim);
+        if (accepted.claimed) accepted.claimed->input = own_input ? *instance->input : event->body;
+    }
+    if (event) {
+        std::optional<std::int64_t> routed_to;
+        if (instance) routed_to = accepted.instance;
+        Query(statements_,
+              "INSERT INTO "
+              "events(source,id,type,subject,disposition,reason,instance,payload,body_hash,"
+              "received_at_ms) VALUES (?,?,?,?,?,?,?,?,?,?)",
+              event->source, event->id, event->type, or_null(event->subject),
+              to_string(event->disposition), or_null(event->reason), routed_to, event_payload,
+              hashes.event, now())
+            .run();
+    }
+    return accepted;
+}
+
+Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::int64_t input_payload,
+                                            const Hash& input_hash, bool claim) {
+    const std::int64_t at = now();
+    const bool queued = !instance.key.empty() && key_is_held(instance.key);
+    const bool running = claim && !queued && instance.delay <= Ms(0);
+    std::optional<std::int64_t> due = at + instance.delay.count();
+    if (queued) due = std::nullopt;
+    if (running) due = at + lease_ms_;
+    std::optional<std::int64_t> owner, ticket;
+    if (running) owner = owner_;
+    if (queued) ticket = draw_ticket();
+    std::optional<std::string> waits_for;
+    if (queued) waits_for = "key";
+    const Hash genesis = genesis_hash(instance.id, instance.workflow, input_hash);
+    const std::string state = queued ? "queued" : running ? "running" : "pending";
+    Query(statements_,
+          "INSERT INTO "
+          "instances(id,workflow,version,state,due_at_ms,waits_for,owner,epoch,key,key_ticket,"
+          "holds_key,on_stuck,log_hash,input_payload,input_hash,created_at_ms,updated_at_ms) "
+          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          instance.id, instance.workflow, instance.version, state, due, waits_for, owner,
+          running ? 1 : 0, or_null(instance.key), ticket, !instance.key.empty() && !queued,
+          steplog::to_string(instance.on_stuck), genesis, input_payload, input_hash, at, at)
+        .run();
+    Accepted accepted;
+    accepted.instance = statements_.database().getLastInsertRowid();
+    if (running) {
+        Claimed& claimed = accepted.claimed.emplace();
+        claimed.seq = accepted.instance;
+        claimed.id = instance.id;
+        claimed.workflow = instance.workflow;
+        claimed.version = instance.version;
+        claimed.epoch = 1;
+        claimed.key = instance.key;
+        claimed.on_stuck = instance.on_stuck;
+        claimed.created_at_ms = at;
+    }
+    return accepted;
+}
+
+// --- keys
+// -----------------------------------------------------------------------------------------
+
+bool SqliteTransitions::key_is_held(const std::string& key) {
+    return Query(statements_, "SELECT 1 FROM instances WHERE key=? AND holds_key=1", key).next();
+}
+
+// Tickets are drawn by the one writer, so their order is the order of commits.
+std::int64_t SqliteTransitions::draw_ticket() {
+    Query(statements_,
+          "INSERT INTO meta(name,value) VALUES ('last_ticket',1) "
+          "ON CONFLICT(name) DO UPDATE SET value=value+1")
+        .run();
+    Query last(statements_, "SELECT value FROM meta WHERE name='last_ticket'");
+    last.next();
+    return last.integer(0);
+}
+
+void SqliteTransitions::promote_next(const std::string& key) {
+    Query next(
+        statements_,
+        "SELECT seq FROM instances WHERE key=? AND state='queued' ORDER BY key_ticket LIMIT 1",
+        key);
+    if (!next.next()) return;
+    Query(statements_,
+          "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, key_ticket=NULL, "
+          "holds_key=1, "
+          "updated_at_ms=? WHERE seq=?",
+          now(), now(), next.integer(0))
+        .run();
+}
+
+bool SqliteTransitions::take_key(Row& row, const std::string& key) {
+    if (row.key == key && row.holds_key) return true;
+    const std::string old_key = row.holds_key ? row.key : "";
+    const bool held = key_is_held(key);
+    Query(statements_, "UPDATE instances SET key=?, holds_key=? WHERE seq=?", key, !held, row.seq)
+        .run();
+    if (held)
+        Query(statements_,
+              "UPDATE instances SET state='queued', due_at_ms=NULL, waits_for='key', owner=NULL, "
+              "key_ticket=? "
+              "WHERE seq=?",
+              draw_ticket(), row.seq)
+            .run();
+    if (!old_key.empty()) promote_next(old_key);
+    row.key = key;
+    row.holds_key = !held;
+    return !held;
+}
+
+// --- once keys
+// ------------------------------------------------------------------------------------
+
+OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
+    OnceVerdict verdict;
+    Query known(
+        statements_,
+        "SELECT state, instance, instance_id, generation, idempotency_key, request, result, "
+        "first_attempt_at_ms FROM once_keys WHERE key=?",
+        claim.key);
+    if (!known.next()) {
+        Query(statements_,
+              "INSERT INTO once_keys(key,state,instance,instance_id,step,idempotency_key,request,"
+              "first_attempt_at_ms,updated_at_ms) VALUES (?,'claimed',?,?,?,?,?,?,?)",
+              claim.key, row.seq, row.id, claim.step, claim.idempotency_key,
+              write_payload(claim.request), now(), now())
+            .run();
+        verdict.idempotency_key = claim.idempotency_key;
+        verdict.request = claim.request;
+        verdict.first_attempt_at_ms = now();
+        verdict.instance_id = row.id;
+        return verdict;
+    }
+    const std::string state = known.text(0);
+    const bool ours = !known.is_null(1) && known.integer(1) == row.seq;
+    verdict.instance_id = known.text(2);
+    verdict.idempotency_key = known.text(4);
+    if (state == "completed") {
+        verdict.kind = OnceVerdict::Kind::adopted;
+        verdict.result = read_payload(known.maybe_integer(6));
+        return verdict;
+    }
+    if (state == "free") {
+        // Refused before: a new generation, and a request of our own.
+        const std::int64_t generation = known.integer(3);
+        verdict.idempotency_key = generation == 0
+                                      ? claim.idempotency_key
+                                      : fmt::format("{}/g{}", claim.idempotency_key, generation);
+        verdict.request = claim.request;
+        verdict.first_attempt_at_ms = now();
+        verdict.instance_id = row.id;
+        Query(statements_,
+              "UPDATE once_keys SET state='claimed', instance=?, instance_id=?, step=?, "
+              "idempotency_key=?, "
+              "request=?, first_attempt_at_ms=?, updated_at_ms=? WHERE key=?",
+              row.seq, row.id, claim.step, verdict.idempotency_key, write_payload(claim.request),
+              now(), now(), claim.key)
+            .run();
+        return verdict;
+    }
+    verdict.request = read_payload(known.maybe_integer(5));
+    verdict.first_attempt_at_ms = known.integer(7);
+    if (state == "claimed" && !ours) {
+        verdict.kind = OnceVerdict::Kind::busy;
+        return verdict;
+    }
+    if (state == "in_doubt") {
+        verdict.kind = OnceVerdict::Kind::inherited;
+        Query(statements_,
+              "UPDATE once_keys SET state='claimed', instance=?, instance_id=?, step=?, "
+              "updated_at_ms=? "
+              "WHERE key=?",
+              row.seq, row.id, claim.step, now(), claim.key)
+            .run();
+    }
+    return verdict;
+}
+
+void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
+    int changed = 0;
+    if (settle.completed)
+        changed =
+            Query(
+                statements_,
+                "UPDATE once_keys SET state='completed', result=?, instance_id=?, updated_at_ms=? "
+                "WHERE key=? AND state='claimed' AND instance=?",
+                write_payload(settle.result), row.id, now(), settle.key, row.seq)
+                .run();
+    else
+        changed =
+            Query(statements_,
+                  "UPDATE once_keys SET state='free', instance=NULL, generation=generation+1, "
+                  "updated_at_ms=? WHERE key=? AND state='claimed' AND instance=?",
+                  now(), settle.key, row.seq)
+                .run();
+    if (changed == 0)
+        throw StoreError(StoreError::Kind::constraint,
+                         fmt::format("{} does not hold its once key", row.id));
+    wake_once_waiters(settle.key);
+}
+
+// An instance that ends while an attempt of its once key is open leaves that attempt in doubt: who
+// takes the key over decides with the stored request.
+void SqliteTransitions::let_go_of_once_keys(const Row& row) {
+    while (true) {
+        std::string key;
+        {
+            Query held(statements_,
+                       "SELECT key FROM once_keys WHERE instance=? AND state='claimed' LIMIT 1",
+                       row.seq);
+            if (!held.next()) return;
+            key = held.text(0);
+        }
+        Query(statements_, "UPDATE once_keys SET state='in_doubt', updated_at_ms=? WHERE key=?",
+              now(), key)
+            .run();
+        wake_once_waiters(key);
+    }
+}
+
+void SqliteTransitions::wake_once_waiters(const std::string& key) {
+    Query(statements_,
+          "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, waits_detail=NULL, "
+          "updated_at_ms=? "
+          "WHERE waits_for='once' AND waits_detail=?",
+          now(), now(), key)
+        .run();
+}
+
+// --- advance
+// --------------------------------------------------------------------------------------
+
+Advanced SqliteTransitions::advance(const Advance& advance) {
+    Row row;
+    {
+        Query read(statements_,
+                   "SELECT id, key, holds_key, step, log_length, log_hash FROM instances "
+                   "WHERE seq=? AND epoch=? AND owner=? AND state='running'",
+                   advance.instance, advance.epoch, owner_);
+        if (!read.next())
+            throw StoreError(StoreError::Kind::fenced,
+                             "the instance was claimed by someone else since");
+        row = {advance.instance, read.text(0),    read.text(1), read.integer(2) != 0,
+               read.text(3),     read.integer(4), read.hash(5)};
+    }
+    Advanced advanced;
+    if (advance.once_claim) {
+        advanced.once = claim_once(row, *advance.once_claim);
+        if (advanced.once->kind == OnceVerdict::Kind::busy) {
+            apply(row, {.to = State::waiting,
+                        .waits_for = WaitsFor::once,
+                        .waits_detail = advance.once_claim->key});
+            return advanced;
+        }
+        if (advanced.once->kind != OnceVerdict::Kind::granted) return advanced;
+    }
+    for (const NewEntry& entry : advance.entries) {
+        if (advance.once_claim && entry.kind == EntryKind::started) {
+            NewEntry granted = entry;
+            granted.data["idempotency_key"] = advanced.once->idempotency_key;
+            advanced.written.push_back(append(row, granted));
+        } else {
+            advanced.written.push_back(append(row, entry));
+        }
+    }
+    if (advance.once_settle) settle_once(row, *advance.once_settle);
+    const std::string& step = advance.step.empty() ? row.step : advance.step;
+    Query(statements_,
+          "UPDATE instances SET step=?, attempt=CASE WHEN ? THEN ? ELSE attempt END, log_length=?, "
+          "log_hash=?, "
+          "deaths=CASE WHEN ? THEN 0 ELSE deaths END, updated_at_ms=? WHERE seq=?",
+          or_null(step), !advance.step.empty(), advance.attempt, row.log_length, row.log_hash,
+          advance.progress, now(), row.seq)
+        .run();
+    if (advance.take_key) advanced.queued = !take_key(row, *advance.take_key);
+    if (advance.to) {
+        apply(row, *advance.to);
+        if (advance.to->claim_next) {
+            auto next = claim({.limit = 1, .busy = 1}).claimed;
+            if (!next.empty()) advanced.next = std::move(next.front());
+        }
+    }
+    return advanced;
+}
+
+void SqliteTransitions::apply(Row& row, const Transition& to) {
+    const std::int64_t at = now();
+    std::optional<std::int64_t> due, finished_at;
+    if (to.delay) due = at + to.delay->count();
+    if (is_finished(to.to)) finished_at = at;
+    const bool releases =
+        row.holds_key && (is_finished(to.to) || (to.to == State::stuck && to.release_key));
+    std::optional<std::string> waits_for;
+    if (to.waits_for) waits_for = steplog::to_string(*to.waits_for);
+    Query(statements_,
+          "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=?, owner=NULL, "
+          "error_code=?, "
+          "error=?, output_payload=?, finished_at_ms=?, holds_key=?, updated_at_ms=? WHERE seq=?",
+          steplog::to_string(to.to), due, waits_for, or_null(to.waits_detail),
+          or_null(to.error_code), or_null(to.error), write_payload(to.output), finished_at,
+          row.holds_key && !releases, at, row.seq)
+        .run();
+    if (is_finished(to.to)) let_go_of_once_keys(row);
+    if (releases) {
+        row.holds_key = false;
+        promote_next(row.key);
+    }
+}
+
+void SqliteTransitions::renew(const std::vector<std::int64_t>& instances) {
+    for (const std::int64_t seq : instances)
+        Query(statements_,
+              "UPDATE instances SET due_at_ms=? WHERE seq=? AND owner=? AND state='running'",
+              now() + lease_ms_, seq, owner_)
+            .run();
+}
+
+}  // namespace steplog

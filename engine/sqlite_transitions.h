@@ -1,0 +1,78 @@
+// What each change of durable state writes: the bodies of the store's transactions. Every function
+// runs on the writer, inside a savepoint of the current batch; what it returns is true once that
+// batch is committed. This is the file to keep small: few transitions, each whole.
+#pragma once
+
+#include "engine/clock.h"
+#include "engine/statements.h"
+#include "engine/store.h"
+
+namespace steplog {
+
+/// The keyed hashes of what an accept brings, made before the writer is reached.
+struct BodyHashes {
+    Hash event{};
+    Hash input{};
+};
+
+class SqliteTransitions {
+  public:
+    SqliteTransitions(SQLite::Database& database, Clock& clock, const Hash& payload_hash_key,
+                      Ms lease, const std::string& program);
+
+    Accepted accept(const std::optional<NewEvent>& event,
+                    const std::optional<NewInstance>& instance, bool claim,
+                    const BodyHashes& hashes);
+    ClaimResult claim(const ClaimRequest& request);
+    Advanced advance(const Advance& advance);
+    void renew(const std::vector<std::int64_t>& instances);
+    Resumed resume(const ResumeRequest& request);
+    int purge(std::int64_t finished_before_ms, std::int64_t received_before_ms, int limit);
+
+    /// A clean end of this owner's life.
+    void end_ownership();
+
+  private:
+    // What an instance's row says while it is changed.
+    struct Row {
+        std::int64_t seq = 0;
+        std::string id;
+        std::string key;
+        bool holds_key = false;
+        std::string step;
+        std::int64_t log_length = 0;
+        Hash log_hash{};
+    };
+    struct Due;
+
+    std::int64_t now() const { return clock_.now_ms(); }
+    std::optional<std::int64_t> write_payload(const std::optional<std::string>& body);
+    std::optional<std::string> read_payload(std::optional<std::int64_t> id);
+    Entry append(Row& row, const NewEntry& entry);
+
+    Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
+                             const Hash& input_hash, bool claim);
+    bool key_is_held(const std::string& key);
+    std::int64_t draw_ticket();
+    void promote_next(const std::string& key);
+    Claimed take(Due due);
+    void load_log(Claimed& claimed, const Due& due);
+    void make_stuck(const Due& due, const std::string& code, const std::string& message);
+
+    OnceVerdict claim_once(Row& row, const OnceClaim& claim);
+    void settle_once(const Row& row, const OnceSettle& settle);
+    void let_go_of_once_keys(const Row& row);
+    void wake_once_waiters(const std::string& key);
+    bool take_key(Row& row, const std::string& key);
+    void apply(Row& row, const Transition& to);
+    std::string resume_one(std::int64_t seq, const ResumeRequest& request);
+    void list_waiting(const ResumeRequest& request, Resumed& resumed);
+
+    Statements statements_;
+    Clock& clock_;
+    const Hash payload_hash_key_;
+    const std::int64_t lease_ms_;
+    std::int64_t owner_ = 0;
+};
+
+}  // namespace steplog

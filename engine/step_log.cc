@@ -1,0 +1,116 @@
+#include "engine/step_log.h"
+
+#include <fmt/format.h>
+
+#include "engine/digest.h"
+
+namespace steplog {
+namespace {
+
+constexpr std::size_t key_length_max = 240;  // leaves room for a generation
+
+std::string text_in(const Json& data, const char* name) {
+    const auto found = data.find(name);
+    return found != data.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+bool flag_in(const Json& data, const char* name) {
+    const auto found = data.find(name);
+    return found != data.end() && found->is_boolean() && found->get<bool>();
+}
+
+std::string shortened(const std::string& text, std::size_t room) {
+    if (text.size() <= room) return text;
+    constexpr std::size_t digits = 32;
+    return text.substr(0, room - digits - 1) + "#" + to_hex(sha256(text)).substr(0, digits);
+}
+
+}  // namespace
+
+void StepRecord::apply(const Entry& entry) {
+    switch (entry.kind) {
+        case EntryKind::started:
+            if (number == 0 || entry.generation != generation || key_since_ms == 0)
+                key_since_ms = entry.at_ms;
+            generation = entry.generation;
+            number = entry.attempt;
+            ++attempts;
+            if (trying_since_ms == 0) trying_since_ms = entry.at_ms;
+            if (entry.payload) request = entry.payload;
+            doubt_before_ = in_doubt && !flag_in(entry.data, "probed");
+            in_doubt = true;
+            remembered = false;
+            decided = false;
+            status = Status::started;
+            break;
+        case EntryKind::retried: {
+            const bool interrupted = flag_in(entry.data, "interrupted");
+            if (interrupted && attempts > 0) --attempts;
+            if (text_in(entry.data, "outcome") == to_string(Outcome::refused))
+                in_doubt = doubt_before_;
+            remembered = flag_in(entry.data, "remembered");
+            code = text_in(entry.data, "code");
+            error = text_in(entry.data, "error");
+            status = Status::retried;
+            break;
+        }
+        case EntryKind::failed:
+            in_doubt = false;
+            code = text_in(entry.data, "code");
+            error = text_in(entry.data, "error");
+            status = Status::failed;
+            break;
+        case EntryKind::resumed:
+            if (status == Status::fresh || status == Status::completed) break;
+            attempts = 0;
+            trying_since_ms = 0;
+            decided = flag_in(entry.data, "decided");
+            // Refused for certain: the provider may have stored its refusal under the key.
+            if (!in_doubt && status != Status::started) {
+                ++generation;
+                key_since_ms = 0;
+            }
+            if (status == Status::failed) status = Status::retried;
+            break;
+        case EntryKind::completed:
+        case EntryKind::skipped:
+            result = entry.payload;
+            in_doubt = false;
+            status = Status::completed;
+            break;
+        default:
+            break;
+    }
+}
+
+StepLog::StepLog(const std::vector<Entry>& entries) {
+    for (const Entry& entry : entries) apply(entry);
+}
+
+void StepLog::apply(const Entry& entry) {
+    if (entry.kind == EntryKind::resumed) {
+        ++resumes;
+        failures = 0;
+    }
+    if (!entry.step.empty()) {
+        steps[entry.step].apply(entry);
+    } else if (entry.kind == EntryKind::retried) {
+        if (failures++ == 0) failing_since_ms = entry.at_ms;
+    }
+}
+
+std::string idempotency_key(const std::string& prefix, const std::string& instance_id,
+                            const std::string& step, int generation) {
+    const std::string name = shortened(step, 80);
+    const std::size_t room = key_length_max - prefix.size() - name.size() - 2;
+    std::string key = fmt::format("{}:{}:{}", prefix, shortened(instance_id, room), name);
+    if (generation > 0) key += fmt::format("/g{}", generation);
+    return key;
+}
+
+std::string once_idempotency_key(const std::string& prefix, const std::string& once_key) {
+    return fmt::format("{}:once:{}", prefix,
+                       shortened(once_key, key_length_max - prefix.size() - 6));
+}
+
+}  // namespace steplog

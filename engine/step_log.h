@@ -1,0 +1,50 @@
+// The step log, read: what an instance's entries say of each of its steps. Pure; used by the
+// context during replay and by whoever explains an instance to a person.
+#pragma once
+
+#include <map>
+
+#include "engine/types.h"
+
+namespace steplog {
+
+/// One step, folded from its entries in order.
+struct StepRecord {
+    enum class Status { fresh, started, retried, failed, completed } status = Status::fresh;
+    std::optional<std::string> result;   // JSON text, when completed and not forgotten
+    std::optional<std::string> request;  // as stored with the first intent
+    int number = 0;                      // attempts begun over the life of the instance
+    int attempts = 0;    // attempts used up since the last resume; interrupted ones are none
+    int generation = 0;  // of the idempotency key for the next attempt
+    std::int64_t key_since_ms = 0;     // first attempt under the present generation
+    std::int64_t trying_since_ms = 0;  // first attempt since the last resume; 0: none yet
+    bool in_doubt = false;             // an attempt's effect may have happened
+    bool remembered = false;           // …and the provider stored its answer under the key
+    bool decided = false;              // a person said: repeat it although it is in doubt
+    std::string code, error;           // of the last outcome
+
+    void apply(const Entry& entry);
+
+  private:
+    bool doubt_before_ = false;
+};
+
+struct StepLog {
+    std::map<std::string, StepRecord, std::less<>> steps;
+    int resumes = 0;
+    int failures = 0;  // of the function itself, outside any step, since the last resume
+    std::int64_t failing_since_ms = 0;
+
+    explicit StepLog(const std::vector<Entry>& entries);
+    StepLog() = default;
+    void apply(const Entry& entry);
+};
+
+/// The key of a step's attempts: a pure function of instance, step and generation, at most 255
+/// characters (Stripe's limit; Resend's is 256). Long ids are shortened to a digest.
+std::string idempotency_key(const std::string& prefix, const std::string& instance_id,
+                            const std::string& step, int generation);
+/// The same for a once key, whichever instance uses it.
+std::string once_idempotency_key(const std::string& prefix, const std::string& once_key);
+
+}  // namespace steplog

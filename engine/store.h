@@ -1,0 +1,211 @@
+// The store's interface: every way in which durable state changes, each one atomic. The engine, the
+// commands and the tests speak to a database only through this. A method hands a change in and
+// returns a future; when the future is ready, the change is on the disk (synced) or has not
+// happened. Any thread may call any method. Nothing here assumes one process: a worker is known by
+// owner and epoch, and the store's own clock decides what is due.
+#pragma once
+
+#include <future>
+#include <memory>
+#include <stop_token>
+
+#include "engine/errors.h"
+#include "engine/types.h"
+
+namespace steplog {
+
+/// A provider's message for the inbox.
+struct NewEvent {
+    std::string source;   // "stripe"
+    std::string id;       // the provider's id; (source, id) folds deliveries
+    std::string type;     // "" when it is not known
+    std::string subject;  // the customer or what stands for one; "" when it is not known
+    enum class Disposition { routed, ignored, quarantined } disposition = Disposition::routed;
+    std::string reason;  // why it is ignored or quarantined
+    std::string body;    // raw bytes
+};
+
+/// An instance to be. Its id names it for ever: a second one with the same id is not started.
+struct NewInstance {
+    std::string id;
+    std::string workflow;
+    int version = 1;
+    std::string key;  // "": no key
+    OnStuck on_stuck = OnStuck::keep_key;
+    std::optional<std::string> input;  // JSON text; absent: the event's body
+    Ms delay{0};                       // due so long after the store's now
+};
+
+/// What a worker holds after a claim: the right (epoch) and all it needs to replay.
+struct Claimed {
+    std::int64_t seq = 0;
+    std::string id;
+    std::string workflow;
+    int version = 1;
+    std::int64_t epoch = 0;
+    std::string key;
+    OnStuck on_stuck = OnStuck::keep_key;
+    int deaths = 0;  // holders that died in a row without progress, the present claim not counted
+    std::int64_t created_at_ms = 0;
+    std::optional<std::string> input;  // absent: forgotten
+    std::vector<Entry> log;
+    std::string damage;  // "" or what does not verify: the instance must not run
+};
+
+struct Accepted {
+    bool duplicate =
+        false;  // the event (or, without one, the instance) was there already; nothing was written
+    bool conflict = false;           // …with another body under the same id
+    std::int64_t instance = 0;       // seq of the instance, 0 for an event without one
+    std::optional<Claimed> claimed;  // handed to the caller in the same transaction
+};
+
+/// An entry to write.
+struct NewEntry {
+    std::string step = {};
+    EntryKind kind = EntryKind::started;
+    int attempt = 0;
+    int generation = 0;
+    Json data = Json::object();
+    std::optional<std::string> payload = {};  // JSON text
+};
+
+/// Claims a once key in the transaction of the intent.
+struct OnceClaim {
+    std::string key;
+    std::string step;
+    std::string
+        idempotency_key;  // the store appends "/g<n>" when the key was refused n times before
+    std::optional<std::string> request = {};  // rendered request, stored with the first claim
+};
+
+/// What became of a once key. Only `granted` wrote the entries that came with the claim.
+struct OnceVerdict {
+    enum class Kind {
+        granted,   // ours; the intent is written
+        adopted,   // finished before by another: `result` holds what it recorded
+        busy,      // another instance is at it: this one now waits and must suspend
+        inherited  // ours now, but an attempt of a former owner is in doubt: decide, then claim
+                   // again
+    } kind = Kind::granted;
+    std::string idempotency_key;
+    std::optional<std::string> request;  // as stored by the first claim
+    std::optional<std::string> result;
+    std::int64_t first_attempt_at_ms = 0;
+    std::string instance_id;  // whose attempt or result it is
+};
+
+/// Ends a claim of a once key.
+struct OnceSettle {
+    std::string key;
+    bool completed = false;  // true: `result` is recorded for ever; false: refused, free again
+    std::optional<std::string> result = {};
+};
+
+/// A change of state that goes with an advance.
+struct Transition {
+    State to = State::sleeping;
+    std::optional<WaitsFor> waits_for = {};
+    std::string waits_detail = {};
+    std::optional<Ms> delay = {};  // due so long after the store's now; absent: not due by time
+    std::string error_code = {};
+    std::string error = {};
+    std::optional<std::string> output = {};  // JSON text, for completed
+    bool release_key = false;                // for stuck: let later ones of the key pass
+    bool claim_next = false;  // hand over the next due instance in the same transaction
+};
+
+/// The one transition of a running instance: entries for its log, and what changes with them.
+struct Advance {
+    std::int64_t instance = 0;
+    std::int64_t epoch = 0;
+    std::vector<NewEntry> entries = {};
+    std::string step = {};  // where it stands now; "" keeps what is stored
+    int attempt = 0;
+    std::optional<OnceClaim> once_claim = {};
+    std::optional<OnceSettle> once_settle = {};
+    std::optional<std::string> take_key = {};
+    std::optional<Transition> to = {};
+    bool progress = false;  // a step ended: the count of deaths starts anew
+    bool lazy = false;      // joins the next commit, whatever causes it; alone after 1 ms
+};
+
+struct Advanced {
+    std::optional<OnceVerdict> once;
+    bool queued = false;  // take_key: another instance holds it, this one queues and must suspend
+    std::vector<Entry> written;  // the entries as stored
+    std::optional<Claimed> next;
+};
+
+struct ClaimRequest {
+    int limit = 1;
+    int busy = 0;  // instances that the caller's threads hold now
+};
+
+struct ClaimResult {
+    std::vector<Claimed> claimed;
+    std::optional<std::int64_t> next_due_ms;  // when to ask again, if nothing wakes us before
+    bool solo =
+        false;  // a suspected poison waits for (or got) the house to itself: claim nothing else
+};
+
+/// Which instances a person means. Ids are exact here; the commands resolve shortened ones.
+struct ResumeRequest {
+    std::vector<std::string> ids = {};  // when empty: all that match the filters
+    std::optional<State> state = {};    // stuck or sleeping; absent: both
+    std::string workflow = {};
+    std::string step = {};
+    std::string error_code = {};
+    std::optional<Ms> older_than = {};  // not updated for so long
+    int limit = 0;                      // 0: no limit
+    std::string actor = "unknown";      // for the audit: "uid:1000"
+};
+
+struct Resumed {
+    struct Skipped {
+        std::string id, reason;
+    };
+    std::vector<std::string> ids;
+    std::vector<Skipped> skipped;
+};
+
+class Store {
+  public:
+    virtual ~Store() = default;
+
+    /// Writes the event, its instance, or both, in one transaction. With `claim` a fresh instance
+    /// that may run at once comes back claimed by the caller.
+    virtual std::future<Accepted> accept(std::optional<NewEvent> event,
+                                         std::optional<NewInstance> instance, bool claim) = 0;
+
+    /// Takes up to `limit` due instances, oldest due first. Never one that a thread of this owner
+    /// holds.
+    virtual std::future<ClaimResult> claim(ClaimRequest request) = 0;
+
+    /// Fails with StoreError::fenced when the claim (epoch) is no longer valid.
+    virtual std::future<Advanced> advance(Advance advance) = 0;
+
+    /// Extends the leases of these running instances of this owner.
+    virtual std::future<void> renew(std::vector<std::int64_t> instances) = 0;
+
+    /// Puts stuck instances, and those sleeping between attempts, back to work: a `resumed` entry,
+    /// an audit row and the new state in one transaction. Everything else is skipped with a reason.
+    virtual std::future<Resumed> resume(ResumeRequest request) = 0;
+
+    /// Deletes up to `limit` finished instances that ended before `finished_before_ms`, with their
+    /// log and payloads, and inbox rows received before `received_before_ms` whose instance is
+    /// gone. Returns how many rows went. Once keys stay.
+    virtual std::future<int> purge(std::int64_t finished_before_ms, std::int64_t received_before_ms,
+                                   int limit) = 0;
+
+    /// Commits whatever was handed in lazily; returns when it is durable.
+    virtual void flush() = 0;
+
+    enum class Health { ok, full, failed };
+    virtual Health health() const = 0;
+
+    /// After StoreError::full: waits a moment for room. False when it is no use to try again now.
+    virtual bool await_room(std::stop_token stop) = 0;
+};
+
+}  // namespace steplog

@@ -1,0 +1,93 @@
+// The engine's words: states, kinds of log entries, and the small values that travel between the
+// store, the workflow and whoever looks. Included by everything; includes nothing of ours.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace steplog {
+
+using Json = nlohmann::json;
+using Ms = std::chrono::milliseconds;
+
+/// Where an instance stands. Spelled as stored.
+enum class State {
+    pending,
+    queued,
+    running,
+    sleeping,
+    waiting,
+    stuck,
+    completed,
+    failed,
+    cancelled
+};
+
+/// What a queued, sleeping or waiting instance waits for. Spelled as stored.
+enum class WaitsFor { retry, circuit, timer, signal, child, key, once, pause };
+
+/// What a row of the step log says. Spelled as stored.
+enum class EntryKind {
+    started,    // an attempt's intent: durable before its effect begins
+    completed,  // the checkpoint: the step's result is stored and it never runs again
+    retried,    // the attempt ended without a result and may be made again
+    failed,     // refused for good
+    resumed,    // a person asked for fresh attempts
+    stuck,      // waits for a person, with a code
+    key,        // the instance took another key
+    timer,
+    signal,
+    child,
+    published,
+    undone,
+    skipped,
+    cancelled,
+    moved,
+    recorded
+};
+
+/// What is known of an effect whose attempt ended without a result.
+enum class Outcome {
+    refused,  // it certainly did not happen
+    unknown   // it may have happened: section "in doubt" of engine/README.md
+};
+
+/// What an instance does with its key when it becomes stuck.
+enum class OnStuck { keep_key, release_key };
+
+std::string_view to_string(State);
+std::string_view to_string(WaitsFor);
+std::string_view to_string(EntryKind);
+std::string_view to_string(Outcome);
+std::string_view to_string(OnStuck);
+
+/// The inverse of to_string; nothing for a word that is not one.
+std::optional<State> parse_state(std::string_view);
+std::optional<WaitsFor> parse_waits_for(std::string_view);
+std::optional<EntryKind> parse_entry_kind(std::string_view);
+std::optional<Outcome> parse_outcome(std::string_view);
+std::optional<OnStuck> parse_on_stuck(std::string_view);
+
+inline bool is_finished(State state) {
+    return state == State::completed || state == State::failed || state == State::cancelled;
+}
+
+/// A row of the step log, as read back.
+struct Entry {
+    std::int64_t n = 0;  // 1, 2, … within the instance
+    std::string step;    // "" for what concerns the whole instance
+    EntryKind kind = EntryKind::started;
+    int attempt = 0;
+    int generation = 0;
+    std::int64_t at_ms = 0;
+    Json data = {};  // codes, delays, keys: never personal data
+    std::optional<std::string> payload =
+        {};  // the result or request as JSON text; absent: none or forgotten
+};
+
+}  // namespace steplog

@@ -1,0 +1,150 @@
+#include "engine/worker.h"
+
+#include <fmt/format.h>
+
+#include "engine/replay.h"
+
+namespace steplog {
+
+Worker::Ran Worker::run(Claimed claimed) const {
+    Context context(surroundings_, std::move(claimed));
+    Ran ran;
+    try {
+        Advance parting = call(context);
+        if (context.replay_->suspended) {
+            if (!context.replay_->parting) return ran;  // arranged by the store, or abandoned
+            parting = std::move(*context.replay_->parting);
+        }
+        context.replay_->suspended = false;
+        if (parting.to->to == State::sleeping && parting.to->delay)
+            ran.due_at_ms = surroundings_.clock.now_ms() + parting.to->delay->count();
+        parting.to->claim_next = !surroundings_.draining.stop_requested();
+        ran.next = context.commit(parting).next;
+        tell(context, parting);
+    } catch (const Suspended&) {
+        // The parting itself could not be written. A refused write leaves a reason to be stuck
+        // with; anything else means that the instance is no longer ours.
+        if (!context.replay_->parting || context.replay_->abandoned) return ran;
+        const Advance reason = std::move(*context.replay_->parting);
+        try {
+            ran.next = context.commit(reason).next;
+            tell(context, reason);
+        } catch (const Suspended&) {
+            return ran;
+        }
+    }
+    return ran;
+}
+
+// Calls the function; returns how the instance ends unless the context was suspended meanwhile.
+Advance Worker::call(Context& context) const {
+    const Claimed& claimed = context.claimed_;
+    if (!claimed.damage.empty()) {
+        Advance parting =
+            stuck(context, "log_damaged",
+                  fmt::format("{}: nothing was called; restore a backup or start it anew",
+                              claimed.damage));
+        parting.entries.clear();  // nothing is appended to a log that does not verify
+        return parting;
+    }
+    const Workflow* workflow = registry_.find(claimed.workflow, claimed.version);
+    if (!workflow)
+        return registry_.knows(claimed.workflow)
+                   ? stuck(context, "unknown_version",
+                           fmt::format(
+                               "this program has no version {} of workflow {}: deploy one that has",
+                               claimed.version, claimed.workflow))
+                   : stuck(context, "unknown_workflow",
+                           fmt::format("this program has no workflow {}: deploy one that has",
+                                       claimed.workflow));
+    if (!claimed.input)
+        return stuck(context, "input_forgotten", "its input was forgotten or purged");
+    const Json input = Json::parse(*claimed.input, nullptr, false);
+    if (input.is_discarded()) return stuck(context, "undecodable_input", "its input is not JSON");
+    try {
+        Json output = workflow->run(context, input);
+        Advance parting{.instance = claimed.seq, .epoch = claimed.epoch, .progress = true};
+        parting.to =
+            Transition{.to = State::completed,
+                       .output = output.dump(-1, ' ', false, Json::error_handler_t::replace)};
+        return parting;
+    } catch (const Suspended&) {
+        return {};
+    } catch (const PermanentError& error) {
+        return failed(context, *workflow, error);
+    } catch (const std::exception& error) {
+        return unclassified(context, error.what());
+    } catch (...) {
+        return unclassified(context, "something that is not a std::exception was thrown");
+    }
+}
+
+Advance Worker::failed(Context& context, const Workflow& workflow,
+                       const PermanentError& error) const {
+    const auto* step_failed = dynamic_cast<const StepFailed*>(&error);
+    const std::string step = step_failed ? step_failed->step() : "";
+    if (workflow.on_failure == OnFailure::stuck) {
+        Advance parting = stuck(context, error.code(), error.what());
+        parting.step = step;
+        const auto record = context.replay_->log.steps.find(step);
+        if (record != context.replay_->log.steps.end()) parting.attempt = record->second.number;
+        parting.entries.front().step = step;
+        return parting;
+    }
+    Advance parting{
+        .instance = context.claimed_.seq, .epoch = context.claimed_.epoch, .progress = true};
+    parting.to = Transition{.to = State::failed, .error_code = error.code(), .error = error.what()};
+    return parting;
+}
+
+// The function itself threw: like a step's unknown error, it is tried again for as long as the
+// policy says.
+Advance Worker::unclassified(Context& context, const std::string& message) const {
+    const StepLog& log = context.replay_->log;
+    const RetryPolicy& policy = surroundings_.defaults.retry;
+    const std::int64_t now = surroundings_.clock.now_ms();
+    const int failures = log.failures + 1;
+    const bool exhausted =
+        failures >= policy.attempts_max ||
+        (log.failures > 0 && now - log.failing_since_ms >= policy.retry_for.count());
+    if (exhausted) return stuck(context, "retries_exhausted", message);
+    Advance parting{
+        .instance = context.claimed_.seq, .epoch = context.claimed_.epoch, .progress = true};
+    const Ms delay = backoff(policy, failures, surroundings_.random);
+    parting.entries.push_back({.kind = EntryKind::retried,
+                               .attempt = failures,
+                               .data = {{"outcome", to_string(Outcome::unknown)},
+                                        {"code", "unclassified"},
+                                        {"error", message.substr(0, 1000)},
+                                        {"delay_ms", delay.count()}}});
+    parting.to = Transition{.to = State::sleeping,
+                            .waits_for = WaitsFor::retry,
+                            .delay = delay,
+                            .error_code = "unclassified",
+                            .error = message.substr(0, 1000)};
+    context.observe("", "retried", failures, "unclassified", message);
+    return parting;
+}
+
+Advance Worker::stuck(Context& context, const std::string& code, const std::string& message) const {
+    Advance parting{.instance = context.claimed_.seq, .epoch = context.claimed_.epoch};
+    parting.entries.push_back(
+        {.kind = EntryKind::stuck, .data = {{"code", code}, {"error", message.substr(0, 1000)}}});
+    parting.to = Transition{.to = State::stuck,
+                            .error_code = code,
+                            .error = message.substr(0, 1000),
+                            .release_key = context.may_release_key()};
+    return parting;
+}
+
+void Worker::tell(const Context& context, const Advance& parting) const {
+    const Transition& to = *parting.to;
+    if (to.to == State::stuck)
+        context.observe(parting.step, "stuck", parting.attempt, to.error_code, to.error);
+    else if (is_finished(to.to))
+        context.observe("", to.to == State::completed ? "finished" : "instance_failed", 0,
+                        to.error_code, to.error,
+                        surroundings_.clock.now_ms() - context.created_at_ms());
+}
+
+}  // namespace steplog

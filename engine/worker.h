@@ -1,0 +1,32 @@
+// Runs one claimed instance until it ends, suspends or is no longer ours. Used by the engine; one
+// call at a time on a thread, any number of threads.
+#pragma once
+
+#include "engine/workflow.h"
+
+namespace steplog {
+
+class Worker {
+  public:
+    /// Both outlive the worker.
+    Worker(const Registry& registry, const Surroundings& surroundings)
+        : registry_(registry), surroundings_(surroundings) {}
+
+    struct Ran {
+        std::optional<Claimed> next;  // handed over in the transaction that ended this one
+        std::optional<std::int64_t> due_at_ms;  // when this one is due again, if it sleeps
+    };
+    Ran run(Claimed claimed) const;
+
+  private:
+    Advance call(Context& context) const;
+    Advance failed(Context& context, const Workflow& workflow, const PermanentError& error) const;
+    Advance unclassified(Context& context, const std::string& message) const;
+    Advance stuck(Context& context, const std::string& code, const std::string& message) const;
+    void tell(const Context& context, const Advance& parting) const;
+
+    const Registry& registry_;
+    const Surroundings& surroundings_;
+};
+
+}  // namespace steplog
