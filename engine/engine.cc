@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -13,7 +14,6 @@ namespace {
 
 constexpr Ms poll_interval{1000};  // a wake-up is a hint, polling is the truth
 constexpr Ms full_pause{500};      // between looks at a store without room
-constexpr Ms after_grace{2000};    // for workers that were asked to end
 
 }  // namespace
 
@@ -230,9 +230,11 @@ bool Engine::stop(Ms grace) {
     {
         std::unique_lock lock(engine.mutex);
         const auto all_ended = [&engine] { return engine.alive == 0; };
-        if (!engine.ended.wait_for(lock, grace, all_ended)) {
+        // The last tenth of the grace is for those that must be asked to end.
+        const Ms last = std::clamp(grace / 10, Ms(1000), Ms(2000));
+        if (!engine.ended.wait_for(lock, std::max(grace - last, Ms(0)), all_ended)) {
             engine.ending.request_stop();
-            if (!engine.ended.wait_for(lock, after_grace, all_ended)) return false;
+            if (!engine.ended.wait_for(lock, last, all_ended)) return false;
         }
     }
     engine.workers.clear();

@@ -40,9 +40,10 @@ class Engine {
     /// Looks for due work now. A hint; polling would find it too.
     void wake();
 
-    /// Begins no step from now on; gives running ones `grace`, then asks them to stop, and leaves
-    /// the rest resumable. Returns when no worker runs, or 2 s after the grace: then false, and the
-    /// process should end without joining what does not end. Idempotent.
+    /// Begins no step from now on; gives running ones `grace` to end (of which the last tenth after
+    /// asking them to), and leaves the rest resumable. Returns when no worker runs, or after the
+    /// grace (at least 1 s): then false, and the process should end without joining what does not
+    /// end. Idempotent.
     bool stop(Ms grace);
     bool stopping() const;
 

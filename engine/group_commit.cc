@@ -118,42 +118,41 @@ void GroupCommit::write_until_stopped() {
 }
 
 void GroupCommit::commit(Batch& batch) {
+    bool answered = false;
+    const auto answer = [&] {
+        for (auto& item : batch) {
+            if (item->failed_alone)
+                item->fail(item->failed_alone);
+            else
+                item->succeed();
+        }
+        answered = true;
+    };
+    const auto refuse = [&](const std::exception_ptr& reason) {
+        if (answered) return;
+        for (auto& item : batch) item->fail(reason);
+    };
     try {
         if (health() == Health::failed) throw StoreError(StoreError::Kind::failed, failure_);
-        if (options_.acknowledge_before_commit) {
-            // The control that must be caught: results are handed out before anything is durable.
-            run_in_transaction(batch);
-            for (auto& item : batch)
-                if (!item->failed_alone) item->succeed();
-            database_.exec("COMMIT");
-            return;
-        }
         run_in_transaction(batch);
+        if (options_.acknowledge_before_commit) answer();
         database_.exec("COMMIT");
         std::lock_guard lock(mutex_);
         health_ = Health::ok;
     } catch (const SQLite::Exception& error) {
-        const StoreError reason = give_up(error);
-        if (options_.acknowledge_before_commit) return;
-        for (auto& item : batch) item->fail(std::make_exception_ptr(reason));
+        refuse(std::make_exception_ptr(give_up(error)));
         return;
     } catch (const StoreError&) {
-        for (auto& item : batch) item->fail(std::current_exception());
+        refuse(std::current_exception());
         return;
     }
-    for (auto& item : batch) {
-        if (item->failed_alone)
-            item->fail(item->failed_alone);
-        else
-            item->succeed();
-    }
+    if (!answered) answer();
     batch.clear();
-    if (options_.after_commit) {
-        try {
-            options_.after_commit();
-        } catch (const SQLite::Exception& error) {
-            give_up(error);
-        }
+    if (!options_.after_commit) return;
+    try {
+        options_.after_commit();
+    } catch (const SQLite::Exception& error) {
+        give_up(error);
     }
 }
 

@@ -213,4 +213,8 @@ void SqliteFile::checkpoint_all() {
     wal_frames_ = 0;
 }
 
+void SqliteFile::leave_as_it_is() {
+    sqlite3_db_config(database_.getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
 }  // namespace steplog

@@ -29,6 +29,8 @@ class SqliteFile {
     void checkpoint_if_due();
     /// Moves everything, syncs the database and empties the WAL.
     void checkpoint_all();
+    /// After a failure: closing writes nothing, not even what SQLite would move from the WAL.
+    void leave_as_it_is();
 
   private:
     void configure(const std::string& synchronous);

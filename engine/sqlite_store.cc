@@ -56,7 +56,10 @@ class SqliteStore final : public Store {
     ~SqliteStore() override {
         const bool clean = commits_->health() != GroupCommit::Health::failed;
         commits_.reset();
-        if (!clean) return;
+        if (!clean) {
+            file_.leave_as_it_is();
+            return;
+        }
         try {
             transitions_.end_ownership();
             file_.checkpoint_all();

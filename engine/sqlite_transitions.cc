@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "engine/entries.h"
+
 namespace steplog {
 namespace {
-
-std::string dump(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 std::string_view to_string(NewEvent::Disposition disposition) {
     switch (disposition) {
@@ -74,7 +72,7 @@ std::optional<std::string> SqliteTransitions::read_payload(std::optional<std::in
 Entry SqliteTransitions::append(Row& row, const NewEntry& entry) {
     const std::int64_t at_ms = now();
     const std::int64_t n = ++row.log_length;
-    const std::string data = dump(entry.data);
+    const std::string data = to_text(entry.data);
     const std::optional<std::int64_t> payload = write_payload(entry.payload);
     std::optional<Hash> payload_hash;
     if (entry.payload) payload_hash = keyed_hash(payload_hash_key_, *entry.payload);
@@ -276,7 +274,7 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
         return verdict;
     }
     if (state == "free") {
-        // Refused before: a new generation, and a request of our own.
+        // Refused before: a request of our own, and after a refusal for good a new generation.
         const std::int64_t generation = known.integer(3);
         verdict.idempotency_key = generation == 0
                                       ? claim.idempotency_key
@@ -324,9 +322,9 @@ void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
     else
         changed =
             Query(statements_,
-                  "UPDATE once_keys SET state='free', instance=NULL, generation=generation+1, "
+                  "UPDATE once_keys SET state='free', instance=NULL, generation=generation+?, "
                   "updated_at_ms=? WHERE key=? AND state='claimed' AND instance=?",
-                  now(), settle.key, row.seq)
+                  settle.for_good, now(), settle.key, row.seq)
                 .run();
     if (changed == 0)
         throw StoreError(StoreError::Kind::constraint,

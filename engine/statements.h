@@ -83,8 +83,8 @@ class Query {
     void bind(int position, std::nullopt_t) { statement_.bind(position); }
     template <class T>
     void bind(int position, const std::optional<T>& value) {
-        if (value)
-            bind(position, *value);
+        if (value.has_value())
+            bind(position, value.value());
         else
             statement_.bind(position);
     }

@@ -74,8 +74,7 @@ struct NewEntry {
 struct OnceClaim {
     std::string key;
     std::string step;
-    std::string
-        idempotency_key;  // the store appends "/g<n>" when the key was refused n times before
+    std::string idempotency_key;              // the store appends "/g<n>" after n refusals for good
     std::optional<std::string> request = {};  // rendered request, stored with the first claim
 };
 
@@ -99,6 +98,7 @@ struct OnceVerdict {
 struct OnceSettle {
     std::string key;
     bool completed = false;  // true: `result` is recorded for ever; false: refused, free again
+    bool for_good = false;   // refused for good: the next attempt needs another idempotency key
     std::optional<std::string> result = {};
 };
 

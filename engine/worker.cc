@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/entries.h"
 #include "engine/replay.h"
 
 namespace steplog {
@@ -64,9 +65,7 @@ Advance Worker::call(Context& context) const {
     try {
         Json output = workflow->run(context, input);
         Advance parting{.instance = claimed.seq, .epoch = claimed.epoch, .progress = true};
-        parting.to =
-            Transition{.to = State::completed,
-                       .output = output.dump(-1, ' ', false, Json::error_handler_t::replace)};
+        parting.to = Transition{.to = State::completed, .output = to_text(output)};
         return parting;
     } catch (const Suspended&) {
         return {};
@@ -115,13 +114,13 @@ Advance Worker::unclassified(Context& context, const std::string& message) const
                                .attempt = failures,
                                .data = {{"outcome", to_string(Outcome::unknown)},
                                         {"code", "unclassified"},
-                                        {"error", message.substr(0, 1000)},
+                                        {"error", bounded(message)},
                                         {"delay_ms", delay.count()}}});
     parting.to = Transition{.to = State::sleeping,
                             .waits_for = WaitsFor::retry,
                             .delay = delay,
                             .error_code = "unclassified",
-                            .error = message.substr(0, 1000)};
+                            .error = bounded(message)};
     context.observe("", "retried", failures, "unclassified", message);
     return parting;
 }
@@ -129,10 +128,10 @@ Advance Worker::unclassified(Context& context, const std::string& message) const
 Advance Worker::stuck(Context& context, const std::string& code, const std::string& message) const {
     Advance parting{.instance = context.claimed_.seq, .epoch = context.claimed_.epoch};
     parting.entries.push_back(
-        {.kind = EntryKind::stuck, .data = {{"code", code}, {"error", message.substr(0, 1000)}}});
+        {.kind = EntryKind::stuck, .data = {{"code", code}, {"error", bounded(message)}}});
     parting.to = Transition{.to = State::stuck,
                             .error_code = code,
-                            .error = message.substr(0, 1000),
+                            .error = bounded(message),
                             .release_key = context.may_release_key()};
     return parting;
 }

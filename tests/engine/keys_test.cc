@@ -238,6 +238,45 @@ TEST(Once, InheritedInDoubtIsDecidedWithTheStoredRequest) {
     EXPECT_EQ(sent, (std::vector<std::string>(2, R"(steplog:once:welcome/c1 {"to":"first"})")));
 }
 
+TEST(Once, RefusedForNowKeepsItsKey) {
+    House house;
+    std::vector<std::string> keys;
+    house.add("w", [&](Context& ctx, const Json&) {
+        ctx.step("mail", {.once = "welcome/c1"}, [&](const Attempt& attempt) {
+            keys.push_back(attempt.idempotency_key);
+            if (keys.size() == 1) throw answer(Outcome::refused);
+        });
+        return Json();
+    });
+    house.start("1", "w");
+    house.run_to_the_end();
+    EXPECT_EQ(keys, std::vector<std::string>(2, "steplog:once:welcome/c1"));
+}
+
+TEST(Once, FoundByAProbeAfterADeathIsSettledForEverybody) {
+    House house;
+    int mails = 0;
+    house.add("w", [&](Context& ctx, const Json&) {
+        StepOptions options{.once = "welcome/c1"};
+        options.probe =
+            probe([&](const Attempt&) { return mails ? std::optional<int>(mails) : std::nullopt; });
+        ctx.step("mail", options, [&](const Attempt&) {
+            ++mails;
+            house.remember();
+            return mails;
+        });
+        return Json();
+    });
+    house.start("1", "w");
+    house.engine().run_until_idle();
+    house.die_as_remembered();
+    house.start("2", "w");
+    house.run_to_the_end();
+    EXPECT_EQ(mails, 1);
+    EXPECT_EQ(house.sql("SELECT state FROM once_keys"), "completed");
+    EXPECT_EQ(house.state("2"), "completed");
+}
+
 TEST(Once, RequestIsStoredWithTheIntentAndTheSameForEveryAttempt) {
     House house;
     std::vector<std::string> sent;

@@ -1,0 +1,250 @@
+#include "engine/inspect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/inspect_redact.h"
+#include "engine/inspect_rows.h"
+
+namespace steplog {
+namespace {
+
+// Rows looked at in one read transaction: small enough to stay far below its limit.
+constexpr std::int64_t window = 20'000;
+constexpr std::size_t candidates_shown = 5;
+constexpr std::size_t id_length_max = 512;
+
+std::string text_of(std::optional<State> state) {
+    return state ? std::string(to_string(*state)) : "";
+}
+
+// Ids that contain the text, sorted by how they do.
+struct Candidates {
+    std::vector<std::string> last_part;  // the text is all behind a slash
+    std::vector<std::string> outer;      // ends or begins with it
+    std::vector<std::string> inner;      // a part between slashes begins with it
+};
+
+Candidates find_candidates(Statements& statements, const std::string& text) {
+    Candidates candidates;
+    Query read(statements, "SELECT id FROM instances WHERE instr(id, ?)>0 ORDER BY id", text);
+    while (read.next()) {
+        const std::string id = read.text(0);
+        if (id.ends_with("/" + text)) candidates.last_part.push_back(id);
+        if (id.ends_with(text) || id.starts_with(text))
+            candidates.outer.push_back(id);
+        else if (id.find("/" + text) != std::string::npos)
+            candidates.inner.push_back(id);
+    }
+    return candidates;
+}
+
+[[noreturn]] void throw_ambiguous(const std::string& text, const std::vector<std::string>& ids) {
+    std::string shown;
+    for (std::size_t i = 0; i < std::min(ids.size(), candidates_shown); ++i)
+        shown += (i == 0 ? "" : ", ") + printable(ids[i]);
+    if (ids.size() > candidates_shown)
+        shown += fmt::format(" and {} more", ids.size() - candidates_shown);
+    throw InspectError(InspectError::Kind::ambiguous,
+                       fmt::format("{} fits {} instances: {}; give more of the id", printable(text),
+                                   ids.size(), shown));
+}
+
+bool may_be_resumed(const InstanceRow& row) {
+    return row.state == State::stuck ||
+           (row.state == State::sleeping &&
+            (row.waits_for == WaitsFor::retry || row.waits_for == WaitsFor::circuit));
+}
+
+std::string why_not_resumable(const InstanceRow& row) {
+    switch (row.state) {
+        case State::sleeping:
+        case State::waiting:
+            return fmt::format("{} for {}: it goes on by itself", to_string(row.state),
+                               row.waits_for == WaitsFor::once ? "a step of another instance"
+                               : row.waits_for ? fmt::format("a {}", to_string(*row.waits_for))
+                                               : "something");
+        case State::queued:
+            return "queued behind another instance of its key: it goes on when that one ends";
+        case State::running:
+            return "running: a worker has it";
+        case State::pending:
+            return "pending: a worker is about to take it";
+        default:
+            return fmt::format("{}: it has ended", to_string(row.state));
+    }
+}
+
+}  // namespace
+
+Inspector::Inspector(std::filesystem::path database, const Clock& clock, std::string vfs)
+    : file_(std::move(database), std::move(vfs)), clock_(clock) {}
+
+std::int64_t Inspector::newest_seq() {
+    return file_.read([](Statements& statements) {
+        Query read(statements, "SELECT max(seq) FROM instances");
+        return read.next() ? read.integer(0) : 0;
+    });
+}
+
+std::optional<InstanceRow> Inspector::find_exactly(const std::string& id) {
+    static const std::string sql =
+        std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE id=?";
+    return file_.read([&](Statements& statements) -> std::optional<InstanceRow> {
+        Query read(statements, sql.c_str(), id);
+        if (!read.next()) return std::nullopt;
+        return rows::read_instance(read);
+    });
+}
+
+InstanceRow Inspector::find(const std::string& text) {
+    const auto not_found = [&]() -> InspectError {
+        return {InspectError::Kind::not_found,
+                fmt::format("there is no instance {}: workflow-inspect list shows those there are",
+                            printable(text))};
+    };
+    if (text.empty() || text.size() > id_length_max) throw not_found();
+    if (auto row = find_exactly(text)) return *row;
+    const Candidates candidates =
+        file_.read([&](Statements& statements) { return find_candidates(statements, text); });
+    for (const auto* ids : {&candidates.last_part, &candidates.outer, &candidates.inner}) {
+        if (ids->size() > 1) throw_ambiguous(text, *ids);
+        if (ids->empty()) continue;
+        if (auto row = find_exactly(ids->front())) return *row;
+    }
+    throw not_found();
+}
+
+std::vector<InstanceRow> Inspector::list(const InstanceFilter& filter) {
+    static const std::string sql =
+        std::string("SELECT ") + rows::instance_columns +
+        "FROM instances WHERE seq<=?1 AND seq>?2 AND (?3='' OR state=?3) AND (?4='' OR "
+        "workflow=?4) "
+        "AND (?5='' OR key=?5) AND (?6='' OR step=?6) AND (?7='' OR error_code=?7) "
+        "AND updated_at_ms<=?8 ORDER BY seq DESC LIMIT ?9";
+    const std::int64_t before =
+        filter.older_than ? clock_.now_ms() - filter.older_than->count() : INT64_MAX;
+    std::vector<InstanceRow> found;
+    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
+        const std::int64_t wanted =
+            filter.limit > 0 ? filter.limit - static_cast<std::int64_t>(found.size()) : -1;
+        if (wanted == 0) break;
+        auto some = file_.read([&](Statements& statements) {
+            std::vector<InstanceRow> in_window;
+            Query read(statements, sql.c_str(), upper, upper - window, text_of(filter.state),
+                       filter.workflow, filter.key, filter.step, filter.error_code, before, wanted);
+            while (read.next()) in_window.push_back(rows::read_instance(read));
+            return in_window;
+        });
+        found.insert(found.end(), std::make_move_iterator(some.begin()),
+                     std::make_move_iterator(some.end()));
+    }
+    return found;
+}
+
+std::vector<Inspector::Stuck> Inspector::stuck() {
+    static const std::string sql = std::string("SELECT ") + rows::instance_columns +
+                                   "FROM instances WHERE state='stuck' ORDER BY updated_at_ms, seq";
+    auto found = file_.read([&](Statements& statements) {
+        std::vector<InstanceRow> all;
+        Query read(statements, sql.c_str());
+        while (read.next()) all.push_back(rows::read_instance(read));
+        return all;
+    });
+    std::vector<Stuck> stuck;
+    for (InstanceRow& row : found) {
+        Explanation why =
+            file_.read([&](Statements& statements) { return explain(statements, row); });
+        stuck.push_back({std::move(row), std::move(why)});
+    }
+    return stuck;
+}
+
+Inspector::Why Inspector::why(const std::string& text) {
+    const InstanceRow found = find(text);
+    return file_.read([&](Statements& statements) -> Why {
+        static const std::string sql =
+            std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE seq=?";
+        std::optional<InstanceRow> row;
+        {
+            Query read(statements, sql.c_str(), found.seq);
+            row = read.next() ? rows::read_instance(read) : found;
+        }
+        return {*row, explain(statements, *row)};
+    });
+}
+
+std::vector<EventRow> Inspector::events(bool unrouted, int limit) {
+    static const std::string all = std::string("SELECT ") + rows::event_columns + ", events.seq " +
+                                   rows::event_tables +
+                                   "WHERE events.seq<?1 "
+                                   "ORDER BY events.seq DESC LIMIT ?2";
+    static const std::string some = std::string("SELECT ") + rows::event_columns + ", events.seq " +
+                                    rows::event_tables +
+                                    "WHERE events.seq<?1 AND events.disposition<>'routed' "
+                                    "ORDER BY events.seq DESC LIMIT ?2";
+    std::vector<EventRow> found;
+    std::int64_t below = INT64_MAX;
+    while (true) {
+        const std::int64_t wanted =
+            limit > 0 ? std::min(window, limit - static_cast<std::int64_t>(found.size())) : window;
+        if (wanted == 0) return found;
+        const std::size_t before = found.size();
+        auto part = file_.read([&](Statements& statements) {
+            std::pair<std::vector<EventRow>, std::int64_t> events_and_last{{}, 0};
+            Query read(statements, unrouted ? some.c_str() : all.c_str(), below, wanted);
+            while (read.next()) {
+                events_and_last.first.push_back(rows::read_event(read));
+                events_and_last.second = read.integer(9);
+            }
+            return events_and_last;
+        });
+        found.insert(found.end(), part.first.begin(), part.first.end());
+        below = part.second;
+        if (static_cast<std::int64_t>(found.size() - before) < wanted) return found;
+    }
+}
+
+// The same rules as Store::resume; whoever changes them there changes them here (a test compares).
+Resumable Inspector::resumable(const ResumeRequest& request) {
+    Resumable result;
+    const bool by_id = !request.ids.empty();
+    const auto sort_in = [&](const InstanceRow& row) {
+        if (!may_be_resumed(row))
+            result.skipped.push_back({row.id, why_not_resumable(row)});
+        else if (row.error_code == "log_damaged")
+            result.skipped.push_back(
+                {row.id, "log_damaged: its log does not verify; restore a backup"});
+        else if (row.error_code == "in_doubt" && !by_id)
+            result.skipped.push_back({row.id,
+                                      "in_doubt: its effect may have happened; look at it, then "
+                                      "resume it by its id to repeat the step"});
+        else
+            result.instances.push_back(row);
+    };
+    for (const std::string& id : request.ids) {
+        if (const auto row = find_exactly(id))
+            sort_in(*row);
+        else
+            result.skipped.push_back({id, "not found"});
+    }
+    if (by_id) return result;
+    auto found = list({.state = request.state,
+                       .workflow = request.workflow,
+                       .step = request.step,
+                       .error_code = request.error_code,
+                       .older_than = request.older_than});
+    std::reverse(found.begin(), found.end());
+    for (const InstanceRow& row : found) {
+        const bool waits =
+            !may_be_resumed(row) && (row.state == State::sleeping || row.state == State::waiting ||
+                                     row.state == State::queued);
+        const bool full =
+            request.limit > 0 && static_cast<int>(result.instances.size()) >= request.limit;
+        if (waits || (may_be_resumed(row) && !full)) sort_in(row);
+    }
+    return result;
+}
+
+}  // namespace steplog

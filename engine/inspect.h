@@ -1,0 +1,208 @@
+// The read-only reader: what instances exist, why each stands where it stands, and whether the
+// engine's promises hold in a file. Used by workflow-inspect, workflow-resume and whatever shows
+// state. Never changes a byte; works beside a live server, after a crash and on a copy. An
+// Inspector belongs to one thread. Every function throws InspectError (engine/inspect_file.h). What
+// comes back is as stored: redact before showing it (engine/inspect_json.h does).
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/inspect_file.h"
+#include "engine/store.h"
+#include "engine/types.h"
+
+namespace steplog {
+
+/// One instance without its log. Times are Unix milliseconds.
+struct InstanceRow {
+    std::int64_t seq = 0;
+    std::string id, workflow;
+    int version = 1;
+    State state = State::pending;
+    std::optional<WaitsFor> waits_for;
+    std::string waits_detail;
+    std::string key;
+    bool holds_key = false;
+    std::string step;
+    int attempt = 0;
+    int deaths = 0;
+    std::string error_code, error;
+    std::int64_t log_length = 0;
+    std::int64_t created_at_ms = 0, updated_at_ms = 0;
+    std::optional<std::int64_t> due_at_ms, finished_at_ms;
+};
+
+struct InstanceFilter {
+    std::optional<State> state = {};
+    std::string workflow = {}, key = {}, step = {}, error_code = {};
+    std::optional<Ms> older_than = {};  // not updated for so long
+    int limit = 0;                      // 0: all
+};
+
+/// Why an instance stands where it stands.
+struct Explanation {
+    std::string sentence;  // all of what follows, for a person
+    std::int64_t since_ms = 0;
+    std::string next;                        // what happens by itself; "" when nothing does
+    std::optional<std::int64_t> next_at_ms;  // and when, where a time is set
+    std::string command;                     // what hastens it; "" when nothing can
+    std::int64_t queued_behind = 0;          // instances that wait for this one's key
+};
+
+/// A message in the inbox.
+struct EventRow {
+    std::string source, id, type, subject, disposition, reason;
+    std::string instance;        // id; "" for none, or one that retention has deleted
+    std::int64_t conflicts = 0;  // deliveries of the same id with another body
+    std::int64_t received_at_ms = 0;
+};
+
+/// A payload: absent, or there, or there once and forgotten or deleted since.
+struct Payload {
+    bool forgotten = false;
+    std::optional<std::string> text;
+};
+
+struct LogEntry {
+    Entry entry;
+    Payload payload;
+};
+
+struct InstanceDetail {
+    InstanceRow row;
+    Payload input, output;
+    std::vector<LogEntry> log;
+    std::string damage;  // "" or where the log does not verify
+    std::optional<EventRow> event;
+    Explanation why;
+};
+
+struct Stats {
+    std::map<State, std::int64_t> by_state;  // every state, also those with none
+    std::int64_t instances = 0, entries = 0;
+    std::int64_t created_last_hour = 0, finished_last_hour = 0, finished_last_day = 0;
+    std::optional<std::int64_t> oldest_unfinished_at_ms;  // created
+    std::optional<std::int64_t> oldest_stuck_at_ms;       // stuck since
+    std::int64_t due = 0;                                 // pending, and due by now
+    std::optional<std::int64_t> oldest_due_at_ms;
+    struct Group {
+        std::string workflow, step, error_code;
+        std::int64_t count = 0;
+    };
+    std::vector<Group> stuck;                    // largest first
+    std::map<std::string, std::int64_t> events;  // by disposition
+    std::int64_t database_bytes = 0, wal_bytes = 0;
+    bool owned = false;  // a server (or command) has the database's lock
+    std::string owner_program;
+    std::int64_t owner_pid = 0, owner_started_at_ms = 0;
+};
+
+struct CustomerView {
+    std::string customer;
+    std::vector<EventRow> events;
+    std::vector<InstanceRow> instances;
+    struct Effect {
+        std::string instance, step, provider;
+        std::int64_t at_ms = 0;
+        bool adopted = false, skipped = false;
+        Payload result;
+    };
+    std::vector<Effect> effects;  // finished steps, in order of time
+    struct Once {
+        std::string key, state, instance;
+        std::int64_t updated_at_ms = 0;
+    };
+    std::vector<Once> once;
+};
+
+/// One promise, looked after in the whole file.
+struct Check {
+    std::string name;     // short and stable: "hash_chain"
+    std::string promise;  // one sentence
+    std::int64_t looked_at = 0;
+    std::int64_t broken = 0;
+    std::vector<std::string> examples;  // what is broken; at most Check::examples_max of them
+    static constexpr std::size_t examples_max = 20;
+};
+
+struct CheckReport {
+    std::vector<Check> checks;
+    Ms took{0};                  // how long one read transaction was held
+    std::int64_t wal_bytes = 0;  // at its end
+    bool holds() const;
+};
+
+/// What a resume would do, by the same rules as Store::resume.
+struct Resumable {
+    std::vector<InstanceRow> instances;
+    std::vector<Resumed::Skipped> skipped;
+};
+
+class Inspector {
+  public:
+    /// Opens and checks the file: see ReadOnlyDatabase.
+    Inspector(std::filesystem::path database, const Clock& clock, std::string vfs = {});
+
+    /// The instance that `text` means: its id, else the one whose id ends or begins with it, or has
+    /// a part between slashes that begins with it. Throws not_found, or ambiguous with candidates.
+    InstanceRow find(const std::string& text);
+
+    /// Newest first.
+    std::vector<InstanceRow> list(const InstanceFilter& filter);
+
+    /// Those that wait for a person, the longest waiting first, each with why.
+    struct Stuck {
+        InstanceRow row;
+        Explanation why;
+    };
+    std::vector<Stuck> stuck();
+
+    InstanceDetail show(const std::string& text);
+
+    struct Why {
+        InstanceRow row;
+        Explanation explanation;
+    };
+    Why why(const std::string& text);
+
+    /// The steps of an instance in the order of their first attempt, as far as its log tells.
+    struct Step {
+        std::string name,
+            provider;  // provider: whom its last attempt asked; "" when it asked nobody
+        bool finished = false;
+    };
+    std::vector<Step> steps(const InstanceRow& row);
+
+    Stats stats();
+
+    /// Everything that is known of a customer, by the inbox's subject and by the keys of instances.
+    /// Throws not_found when nothing is.
+    CustomerView customer(const std::string& id);
+
+    /// The inbox, newest first; with `unrouted` only what became no instance. limit 0: all.
+    std::vector<EventRow> events(bool unrouted, int limit);
+
+    /// Integrity and the engine's promises. Reads every row in one transaction, however long that
+    /// takes; the server's WAL grows meanwhile.
+    CheckReport check();
+
+    Resumable resumable(const ResumeRequest& request);
+
+    const std::filesystem::path& path() const { return file_.path(); }
+
+  private:
+    std::optional<InstanceRow> find_exactly(const std::string& id);
+    std::string resolve(const std::string& text);
+    Explanation explain(Statements& statements, const InstanceRow& row);
+    std::int64_t newest_seq();
+
+    ReadOnlyDatabase file_;
+    const Clock& clock_;
+};
+
+}  // namespace steplog

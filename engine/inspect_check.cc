@@ -1,0 +1,266 @@
+// Do the engine's promises hold in this file? Each question is one Check; a question that cannot be
+// asked because the file is damaged counts as broken. Everything is read in one transaction, so a
+// live server's half-done work is never seen.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <set>
+
+#include "engine/inspect.h"
+#include "engine/inspect_redact.h"
+#include "engine/inspect_rows.h"
+#include "migrations/migrations.h"
+
+namespace steplog {
+namespace {
+
+void note(Check& check, std::string what) {
+    ++check.broken;
+    if (check.examples.size() < Check::examples_max)
+        check.examples.push_back(printable(redact_text(what)));
+}
+
+using Question = std::function<void(Statements&, Check&)>;
+
+struct Promise {
+    const char* name;
+    const char* text;
+    Question ask;
+};
+
+// What `sql` returns is what is broken: one text a row.
+Question none_of(const char* sql, const char* counted) {
+    return [sql, counted](Statements& statements, Check& check) {
+        {
+            Query count(statements, counted);
+            if (count.next()) check.looked_at = count.integer(0);
+        }
+        Query read(statements, sql);
+        while (read.next()) note(check, read.text(0));
+    };
+}
+
+constexpr const char* count_instances = "SELECT count(*) FROM instances";
+constexpr const char* count_entries = "SELECT count(*) FROM entries";
+constexpr const char* count_events = "SELECT count(*) FROM events";
+constexpr const char* count_once = "SELECT count(*) FROM once_keys";
+
+void ask_sqlite(Statements& statements, Check& check) {
+    Query read(statements, "PRAGMA integrity_check(20)");
+    while (read.next()) {
+        ++check.looked_at;
+        if (read.text(0) != "ok") note(check, read.text(0));
+    }
+}
+
+void ask_foreign_keys(Statements& statements, Check& check) {
+    Query read(statements, "PRAGMA foreign_key_check");
+    while (read.next())
+        note(check, fmt::format("row {} of {} refers to a row of {} that is not there",
+                                read.integer(1), read.text(0), read.text(2)));
+}
+
+std::set<std::string> schema_of(Statements& statements) {
+    std::set<std::string> schema;
+    Query read(statements,
+               "SELECT type||' '||name||': '||coalesce(sql,'') FROM sqlite_schema "
+               "WHERE name NOT LIKE 'sqlite_%'");
+    while (read.next()) schema.insert(read.text(0));
+    return schema;
+}
+
+// Constraints, unique indexes and triggers are half of the promises: they must all be there.
+void ask_schema(Statements& statements, Check& check) {
+    SQLite::Database fresh(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    for (const Migration& migration : sqlite_migrations()) fresh.exec(std::string(migration.sql));
+    Statements fresh_statements(fresh);
+    const auto wanted = schema_of(fresh_statements), found = schema_of(statements);
+    check.looked_at = static_cast<std::int64_t>(wanted.size());
+    const auto named = [](const std::string& line) { return line.substr(0, line.find(": ")); };
+    for (const std::string& line : wanted)
+        if (!found.contains(line)) note(check, named(line) + " is missing or was changed");
+    for (const std::string& line : found)
+        if (!wanted.contains(line)) note(check, named(line) + " is not Steplog's");
+}
+
+void ask_chains(Statements& statements, Check& check) {
+    const auto secret = rows::payload_hash_key(statements);
+    if (!secret)
+        note(check, "the database's payload_hash_key is missing: payloads cannot be verified");
+    static const std::string instances_sql = std::string("SELECT ") + rows::instance_columns +
+                                             ", input_hash, log_hash, body FROM instances LEFT "
+                                             "JOIN payloads ON payloads.id=input_payload "
+                                             "ORDER BY seq";
+    Query instances(statements, instances_sql.c_str());
+    while (instances.next()) {
+        const InstanceRow row = rows::read_instance(instances);
+        const Hash input_hash = instances.hash(19), log_hash = instances.hash(20);
+        const auto input = instances.maybe_text(21);
+        if (secret && input && keyed_hash(*secret, *input) != input_hash)
+            note(check, row.id + ": its input is not what was accepted");
+        rows::ChainWalk chain(row, input_hash);
+        Query log(
+            statements,
+            "SELECT n, step, kind, attempt, generation, at_ms, data, payload_hash, hash, body "
+            "FROM entries LEFT JOIN payloads ON id=payload WHERE instance=? ORDER BY n",
+            row.seq);
+        while (log.next()) {
+            ++check.looked_at;
+            Entry entry;
+            entry.n = log.integer(0);
+            entry.step = log.text(1);
+            entry.attempt = static_cast<int>(log.integer(3));
+            entry.generation = static_cast<int>(log.integer(4));
+            entry.at_ms = log.integer(5);
+            std::optional<Hash> payload_hash;
+            if (!log.is_null(7)) payload_hash = log.hash(7);
+            chain.next(entry, log.maybe_text(9), log.text(2), log.text(6), payload_hash,
+                       log.hash(8), secret);
+        }
+        chain.end(log_hash);
+        if (!chain.damage().empty()) note(check, row.id + ": " + chain.damage());
+    }
+}
+
+void ask_event_bodies(Statements& statements, Check& check) {
+    const auto secret = rows::payload_hash_key(statements);
+    if (!secret) return note(check, "the database's payload_hash_key is missing");
+    Query read(statements,
+               "SELECT source||' '||events.id, body, body_hash FROM events "
+               "JOIN payloads ON payloads.id=payload WHERE body NOTNULL");
+    while (read.next()) {
+        ++check.looked_at;
+        if (keyed_hash(*secret, read.text(1)) != read.hash(2))
+            note(check, read.text(0) + ": its body is not what was received");
+    }
+}
+
+std::vector<Promise> promises() {
+    return {
+        {"integrity", "SQLite finds the file whole", ask_sqlite},
+        {"foreign_keys", "every row refers to rows that are there", ask_foreign_keys},
+        {"schema", "every table, index, trigger and constraint of the schema is in force",
+         ask_schema},
+        {"hash_chain",
+         "every step log is without gaps, and log, inputs and results are what was written",
+         ask_chains},
+        {"event_bodies", "every message in the inbox is what was received", ask_event_bodies},
+        {"one_event_per_id", "a message is in the inbox once, however often it was delivered",
+         none_of("SELECT source||' '||id||' is there '||count(*)||' times' FROM events NOT INDEXED "
+                 "GROUP BY source, id HAVING count(*)>1",
+                 count_events)},
+        {"no_lost_event", "every routed event has its instance, until retention deletes that",
+         // Retention deletes the body together with the instance: a body without one is a loss.
+         none_of("SELECT e.source||' '||e.id||' has no instance' FROM events e "
+                 "JOIN payloads p ON p.id=e.payload LEFT JOIN instances i ON i.seq=e.instance "
+                 "WHERE e.disposition='routed' AND i.seq IS NULL AND p.body NOTNULL",
+                 count_events)},
+        {"one_holder_per_key", "of the instances of one key at most one runs at a time",
+         none_of("SELECT 'key '||key||' is held by '||count(*)||' instances' FROM instances NOT "
+                 "INDEXED "
+                 "WHERE holds_key=1 GROUP BY key HAVING count(*)>1 UNION ALL "
+                 "SELECT id||' is '||state||' without holding its key' FROM instances NOT INDEXED "
+                 "WHERE key NOTNULL AND holds_key=0 AND state IN "
+                 "('pending','running','sleeping','waiting')",
+                 count_instances)},
+        {"no_abandoned_queue", "whoever queues for a key waits for somebody who holds it",
+         none_of("SELECT q.id||' queues for a key that nobody holds' FROM instances q WHERE "
+                 "q.state='queued' AND NOT EXISTS (SELECT 1 FROM instances h WHERE h.key=q.key AND "
+                 "h.holds_key=1)",
+                 count_instances)},
+        {"steps_finish_once", "no step is finished twice, or begun again after it was finished",
+         none_of(
+             "SELECT i.id||': step '||e.step||' is finished '||count(*)||' times' FROM entries e "
+             "NOT INDEXED JOIN instances i ON i.seq=e.instance WHERE e.kind IN "
+             "('completed','skipped') "
+             "GROUP BY e.instance, e.step HAVING count(*)>1 UNION ALL "
+             "SELECT i.id||': step '||s.step||' is begun again in entry '||s.n FROM entries c "
+             "CROSS JOIN entries s ON s.instance=c.instance AND s.n>c.n AND s.step=c.step AND "
+             "s.kind='started' JOIN instances i ON i.seq=c.instance "
+             "WHERE c.kind IN ('completed','skipped') AND c.step<>''",
+             count_entries)},
+        {"intent_before_effect", "no step has a result whose attempt was not written down before",
+         none_of(
+             "SELECT i.id||': step '||c.step||' has a result without an attempt' FROM entries c "
+             "JOIN instances i ON i.seq=c.instance WHERE c.kind='completed' AND c.step<>'' AND "
+             "instr(c.data, '\"adopted\"')=0 AND NOT EXISTS (SELECT 1 FROM entries s WHERE "
+             "s.instance=c.instance AND s.n<c.n AND s.step=c.step AND s.kind='started' AND "
+             "s.attempt=c.attempt)",
+             count_entries)},
+        {"nobody_forgotten",
+         "every unfinished instance has a reason to go on, or waits for a person",
+         none_of(
+             "SELECT id||' is '||state||' and nothing will ever wake it' FROM instances WHERE "
+             "(state IN ('pending','running') AND due_at_ms IS NULL) OR "
+             "(state='sleeping' AND due_at_ms IS NULL AND waits_for IS NOT 'circuit' AND "
+             "waits_for IS NOT 'pause') OR "
+             "(state='waiting' AND due_at_ms IS NULL AND waits_for IS NOT 'signal' AND "
+             "waits_for IS NOT 'child' AND waits_for IS NOT 'once' AND waits_for IS NOT 'pause')",
+             count_instances)},
+        {"finished_is_final",
+         "what has ended is due for nothing, holds nothing and says when it ended",
+         none_of("SELECT id||' is '||state||' and still due, holding its key or without an end' "
+                 "FROM instances WHERE state IN ('completed','failed','cancelled') AND "
+                 "(due_at_ms NOTNULL OR holds_key=1 OR finished_at_ms IS NULL OR owner NOTNULL)",
+                 count_instances)},
+        {"stuck_says_why", "whoever waits for a person says with a code what for",
+         none_of(
+             "SELECT id||' is stuck without a code, or due' FROM instances WHERE state='stuck' AND "
+             "(error_code IS NULL OR due_at_ms NOTNULL)",
+             count_instances)},
+        {"once_keys", "an effect that happens once has one owner at work on it, or its result",
+         none_of(
+             "SELECT o.key||' is claimed by an instance that has ended' FROM once_keys o LEFT JOIN "
+             "instances i ON i.seq=o.instance WHERE o.state='claimed' AND (i.seq IS NULL OR "
+             "i.finished_at_ms NOTNULL) UNION ALL "
+             "SELECT o.key||' is finished and its result is missing' FROM once_keys o WHERE "
+             "o.state='completed' AND o.result IS NULL UNION ALL "
+             "SELECT i.id||' waits for '||i.waits_detail||', at which nobody is' FROM instances i "
+             "WHERE i.waits_for='once' AND NOT EXISTS (SELECT 1 FROM once_keys o WHERE "
+             "o.key=i.waits_detail AND o.state='claimed')",
+             count_once)},
+    };
+}
+
+Check ask(Statements& statements, const Promise& promise) {
+    Check check;
+    check.name = promise.name;
+    check.promise = promise.text;
+    try {
+        promise.ask(statements, check);
+    } catch (const SQLite::Exception& error) {
+        note(check, fmt::format("this cannot be looked at: {}", error.what()));
+    } catch (const InspectError& error) {
+        note(check, error.what());
+    }
+    return check;
+}
+
+}  // namespace
+
+bool CheckReport::holds() const {
+    return std::all_of(checks.begin(), checks.end(),
+                       [](const Check& check) { return check.broken == 0; });
+}
+
+CheckReport Inspector::check() {
+    const auto begun = std::chrono::steady_clock::now();
+    CheckReport report = file_.read(
+        [&](Statements& statements) {
+            CheckReport all;
+            for (const Promise& promise : promises())
+                all.checks.push_back(ask(statements, promise));
+            return all;
+        },
+        std::nullopt);
+    report.took = std::chrono::duration_cast<Ms>(std::chrono::steady_clock::now() - begun);
+    struct stat wal {};
+    const std::string wal_path = file_.path().string() + "-wal";
+    if (lstat(wal_path.c_str(), &wal) == 0) report.wal_bytes = wal.st_size;
+    return report;
+}
+
+}  // namespace steplog

@@ -1,0 +1,102 @@
+// A Steplog database opened strictly for reading: beside a live server, after a crash, or as a
+// copy. Changes no byte of it, takes no lock that a writer waits for, and holds no read transaction
+// longer than a second unless asked to. Used by the Inspector only; one thread at a time.
+#pragma once
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "engine/statements.h"
+#include "engine/types.h"
+
+namespace steplog {
+
+/// Why nothing could be read. The message is one line for a person and says what to do.
+class InspectError : public std::runtime_error {
+  public:
+    enum class Kind {
+        unreadable,  // no database, another kind of file, damaged, no permission
+        not_found,   // no such instance or customer
+        ambiguous,   // a shortened id that fits several instances
+        too_slow     // the question takes longer than a read transaction may
+    };
+    InspectError(Kind kind, const std::string& message)
+        : std::runtime_error(message), kind_(kind) {}
+    Kind kind() const { return kind_; }
+
+  private:
+    Kind kind_;
+};
+
+class ReadOnlyDatabase {
+  public:
+    static constexpr Ms read_limit = std::chrono::seconds(1);
+
+    /// Opens and checks. Throws InspectError (unreadable): missing, empty, a link, a directory, a
+    /// pipe, not SQLite or encrypted, another program's, an older or newer schema, damaged, no
+    /// permission. With `vfs` (tests) the file is not looked at before SQLite opens it.
+    explicit ReadOnlyDatabase(std::filesystem::path path, std::string vfs = {});
+
+    /// Returns look(Statements&), run in one read transaction: one consistent state. It may run
+    /// more than once, when the file changes hands meanwhile. Throws InspectError; too_slow when it
+    /// takes longer than `limit` (absent: as long as it takes).
+    template <class Look>
+    auto read(Look&& look, std::optional<Ms> limit = read_limit) {
+        for (int tries = 1;; ++tries) {
+            try {
+                open_if_closed();
+                const Transaction transaction(*this, limit);
+                auto result = look(*statements_);
+                if (still_stands()) return result;
+            } catch (const SQLite::Exception& error) {
+                if (still_stands() || tries == tries_max) throw_explained(error);
+            }
+            close();
+            if (tries == tries_max) throw_unsettled();
+        }
+    }
+
+    const std::filesystem::path& path() const { return path_; }
+
+  private:
+    static constexpr int tries_max = 4;
+
+    // Bounds what runs while it lives; lets the snapshot go at its end.
+    class Transaction {
+      public:
+        Transaction(ReadOnlyDatabase& database, std::optional<Ms> limit);
+        ~Transaction();
+        Transaction(const Transaction&) = delete;
+        Transaction& operator=(const Transaction&) = delete;
+
+      private:
+        ReadOnlyDatabase& database_;
+    };
+
+    void open_if_closed();
+    void close();
+    void check_identity();
+    bool nobody_writes() const;
+    bool still_stands() const;
+    [[noreturn]] void throw_explained(const SQLite::Exception& error) const;
+    [[noreturn]] void throw_unsettled() const;
+
+    const std::filesystem::path path_;
+    const std::string vfs_;
+    // Read without SQLite's locks and shared memory: nobody writes, and nothing may be made beside
+    // it.
+    bool immutable_ = false;
+    struct stat as_opened_ {};
+    std::optional<std::chrono::steady_clock::time_point> deadline_;
+    std::unique_ptr<SQLite::Database> database_;
+    std::unique_ptr<Statements> statements_;
+};
+
+}  // namespace steplog

@@ -1,0 +1,99 @@
+#include "engine/inspect_rows.h"
+
+#include <fmt/format.h>
+
+#include "engine/json_guard.h"
+
+namespace steplog::rows {
+
+InstanceRow read_instance(const Query& query) {
+    InstanceRow row;
+    row.seq = query.integer(0);
+    row.id = query.text(1);
+    row.workflow = query.text(2);
+    row.version = static_cast<int>(query.integer(3));
+    const auto state = parse_state(query.text(4));
+    if (!state)
+        throw InspectError(InspectError::Kind::unreadable,
+                           fmt::format("the database is damaged: instance number {} has a state "
+                                       "that does not exist; run workflow-inspect check",
+                                       row.seq));
+    row.state = *state;
+    row.waits_for = parse_waits_for(query.text(5));
+    row.waits_detail = query.text(6);
+    row.key = query.text(7);
+    row.holds_key = query.integer(8) != 0;
+    row.step = query.text(9);
+    row.attempt = static_cast<int>(query.integer(10));
+    row.deaths = static_cast<int>(query.integer(11));
+    row.error_code = query.text(12);
+    row.error = query.text(13);
+    row.log_length = query.integer(14);
+    row.created_at_ms = query.integer(15);
+    row.updated_at_ms = query.integer(16);
+    row.due_at_ms = query.maybe_integer(17);
+    row.finished_at_ms = query.maybe_integer(18);
+    return row;
+}
+
+EventRow read_event(const Query& query) {
+    EventRow row;
+    row.source = query.text(0);
+    row.id = query.text(1);
+    row.type = query.text(2);
+    row.subject = query.text(3);
+    row.disposition = query.text(4);
+    row.reason = query.text(5);
+    row.instance = query.text(6);
+    row.conflicts = query.integer(7);
+    row.received_at_ms = query.integer(8);
+    return row;
+}
+
+Payload read_payload(const Query& query, int id_column, int body_column) {
+    Payload payload;
+    payload.text = query.maybe_text(body_column);
+    payload.forgotten = !query.is_null(id_column) && !payload.text;
+    return payload;
+}
+
+Json read_data(const std::string& text) {
+    std::string why_not;
+    auto data = parse_guarded(text, why_not);
+    if (data && data->is_object()) return std::move(*data);
+    return Json{{"unreadable", data ? "not an object" : why_not}};
+}
+
+std::optional<Hash> payload_hash_key(Statements& statements) {
+    Query read(statements, "SELECT value FROM meta WHERE name='payload_hash_key'");
+    if (!read.next() || read.text(0).size() != Hash{}.size()) return std::nullopt;
+    return read.hash(0);
+}
+
+ChainWalk::ChainWalk(const InstanceRow& row, const Hash& input_hash)
+    : log_length_(row.log_length), head_(genesis_hash(row.id, row.workflow, input_hash)) {}
+
+void ChainWalk::note(std::string damage) {
+    if (damage_.empty()) damage_ = std::move(damage);
+}
+
+void ChainWalk::next(const Entry& entry, const std::optional<std::string>& payload,
+                     std::string_view kind, std::string_view data,
+                     const std::optional<Hash>& payload_hash, const Hash& stored,
+                     const std::optional<Hash>& secret) {
+    ++n_;
+    if (entry.n != n_) note(fmt::format("entry {} of its log is missing", n_));
+    head_ = chain_hash(head_, entry.n, entry.step, kind, entry.attempt, entry.generation,
+                       entry.at_ms, data, payload_hash);
+    if (head_ != stored) note(fmt::format("entry {} of its log is not what was written", entry.n));
+    if (payload && secret && (!payload_hash || keyed_hash(*secret, *payload) != *payload_hash))
+        note(fmt::format("the payload of entry {} is not what was written", entry.n));
+}
+
+void ChainWalk::end(const Hash& stored_head) {
+    if (n_ != log_length_)
+        note(fmt::format("its log has {} entries where {} were written", n_, log_length_));
+    if (head_ != stored_head) note("the end of its log is not what was written");
+}
+
+}  // namespace steplog::rows

@@ -1,0 +1,118 @@
+// One instance whole: its row, its payloads, its log with a check of the chain, and its event.
+#include <algorithm>
+
+#include "engine/inspect.h"
+#include "engine/inspect_rows.h"
+
+namespace steplog {
+namespace {
+
+struct Hashes {
+    Hash input{}, log{};
+};
+
+Hashes read_row_and_payloads(Statements& statements, InstanceDetail& detail) {
+    static const std::string sql =
+        std::string("SELECT ") + rows::instance_columns +
+        ", input_payload, i.body, output_payload, o.body, input_hash, log_hash "
+        "FROM instances LEFT JOIN payloads i ON i.id=input_payload "
+        "LEFT JOIN payloads o ON o.id=output_payload WHERE seq=?";
+    Query read(statements, sql.c_str(), detail.row.seq);
+    if (!read.next())
+        throw InspectError(InspectError::Kind::not_found, "the instance was deleted just now");
+    detail.row = rows::read_instance(read);
+    detail.input = rows::read_payload(read, 19, 20);
+    detail.output = rows::read_payload(read, 21, 22);
+    return {read.hash(23), read.hash(24)};
+}
+
+void read_log(Statements& statements, InstanceDetail& detail, const Hashes& hashes) {
+    const auto secret = rows::payload_hash_key(statements);
+    if (secret && detail.input.text && keyed_hash(*secret, *detail.input.text) != hashes.input)
+        detail.damage = "its input is not what was accepted";
+    rows::ChainWalk chain(detail.row, hashes.input);
+    Query log(
+        statements,
+        "SELECT n, step, kind, attempt, generation, at_ms, data, payload_hash, hash, payload, body "
+        "FROM entries LEFT JOIN payloads ON id=payload WHERE instance=? ORDER BY n",
+        detail.row.seq);
+    while (log.next()) {
+        LogEntry& next = detail.log.emplace_back();
+        Entry& entry = next.entry;
+        entry.n = log.integer(0);
+        entry.step = log.text(1);
+        const std::string kind = log.text(2), data = log.text(6);
+        entry.kind = parse_entry_kind(kind).value_or(EntryKind::recorded);
+        entry.attempt = static_cast<int>(log.integer(3));
+        entry.generation = static_cast<int>(log.integer(4));
+        entry.at_ms = log.integer(5);
+        entry.data = rows::read_data(data);
+        next.payload = rows::read_payload(log, 9, 10);
+        std::optional<Hash> payload_hash;
+        if (!log.is_null(7)) payload_hash = log.hash(7);
+        chain.next(entry, next.payload.text, kind, data, payload_hash, log.hash(8), secret);
+    }
+    chain.end(hashes.log);
+    if (detail.damage.empty()) detail.damage = chain.damage();
+}
+
+// An event's instance is called <workflow>/<event id>. The list of sources is read by leaps.
+std::optional<EventRow> event_of(Statements& statements, const InstanceRow& row) {
+    static const std::string sql =
+        std::string(
+            "WITH RECURSIVE sources(source) AS (SELECT min(source) FROM events UNION ALL "
+            "SELECT (SELECT min(source) FROM events WHERE source>sources.source) FROM sources "
+            "WHERE sources.source IS NOT NULL) SELECT ") +
+        rows::event_columns +
+        "FROM sources CROSS JOIN events ON events.source=sources.source AND events.id=?1 "
+        "LEFT JOIN instances ON instances.seq=events.instance WHERE events.instance=?2 LIMIT 1";
+    const std::size_t slash = row.id.rfind('/');
+    const std::string last_part = slash == std::string::npos ? row.id : row.id.substr(slash + 1);
+    Query read(statements, sql.c_str(), last_part, row.seq);
+    if (!read.next()) return std::nullopt;
+    return rows::read_event(read);
+}
+
+void fold_entry(const Query& log, std::vector<Inspector::Step>& steps) {
+    const std::string name = log.text(0), kind = log.text(1);
+    auto step = std::find_if(steps.begin(), steps.end(),
+                             [&](const Inspector::Step& known) { return known.name == name; });
+    if (step == steps.end()) step = steps.insert(steps.end(), {.name = name, .provider = {}});
+    if (kind != "started") {
+        step->finished = true;
+        return;
+    }
+    const Json data = rows::read_data(log.text(2));
+    const auto provider = data.find("provider");
+    if (provider != data.end() && provider->is_string())
+        step->provider = provider->get<std::string>();
+}
+
+}  // namespace
+
+std::vector<Inspector::Step> Inspector::steps(const InstanceRow& row) {
+    return file_.read([&](Statements& statements) {
+        std::vector<Step> steps;
+        Query log(statements,
+                  "SELECT step, kind, data FROM entries WHERE instance=? AND step<>'' AND kind IN "
+                  "('started','completed','skipped') ORDER BY n",
+                  row.seq);
+        while (log.next()) fold_entry(log, steps);
+        return steps;
+    });
+}
+
+InstanceDetail Inspector::show(const std::string& text) {
+    const InstanceRow found = find(text);
+    return file_.read([&](Statements& statements) {
+        InstanceDetail detail;
+        detail.row = found;
+        const Hashes hashes = read_row_and_payloads(statements, detail);
+        read_log(statements, detail, hashes);
+        detail.event = event_of(statements, detail.row);
+        detail.why = explain(statements, detail.row);
+        return detail;
+    });
+}
+
+}  // namespace steplog

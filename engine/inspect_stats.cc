@@ -1,0 +1,219 @@
+// Counts and sums over all instances, and everything about one customer.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "engine/file_lock.h"
+#include "engine/inspect.h"
+#include "engine/inspect_redact.h"
+#include "engine/inspect_rows.h"
+
+namespace steplog {
+namespace {
+
+constexpr std::int64_t window = 20'000;  // rows looked at in one read transaction
+constexpr std::int64_t hour_ms = 3'600'000;
+
+std::int64_t size_of(const std::string& path) {
+    struct stat status {};
+    return lstat(path.c_str(), &status) == 0 ? status.st_size : 0;
+}
+
+void take_earlier(std::optional<std::int64_t>& earliest, std::optional<std::int64_t> candidate) {
+    if (candidate && (!earliest || *candidate < *earliest)) earliest = candidate;
+}
+
+struct WindowOfInstances {
+    std::map<State, std::int64_t> by_state;
+    std::int64_t entries = 0, created_last_hour = 0;
+    std::optional<std::int64_t> oldest_unfinished_at_ms;
+};
+
+WindowOfInstances count_window(Statements& statements, std::int64_t above, std::int64_t upper,
+                               std::int64_t now_ms) {
+    WindowOfInstances counts;
+    Query read(
+        statements,
+        "SELECT state, count(*), sum(log_length), sum(created_at_ms>=?3), min(created_at_ms) "
+        "FROM instances WHERE seq>?1 AND seq<=?2 GROUP BY state",
+        above, upper, now_ms - hour_ms);
+    while (read.next()) {
+        const auto state = parse_state(read.text(0));
+        if (!state) continue;
+        counts.by_state[*state] += read.integer(1);
+        counts.entries += read.integer(2);
+        counts.created_last_hour += read.integer(3);
+        if (!is_finished(*state))
+            take_earlier(counts.oldest_unfinished_at_ms, read.maybe_integer(4));
+    }
+    return counts;
+}
+
+void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
+    const auto number = [&](const char* sql, std::int64_t value) -> std::optional<std::int64_t> {
+        Query read(statements, sql, value);
+        if (!read.next()) return std::nullopt;
+        return read.maybe_integer(0);
+    };
+    stats.finished_last_hour =
+        number("SELECT count(*) FROM instances WHERE finished_at_ms>=?", now_ms - hour_ms)
+            .value_or(0);
+    stats.finished_last_day =
+        number("SELECT count(*) FROM instances WHERE finished_at_ms>=? AND finished_at_ms NOTNULL",
+               now_ms - 24 * hour_ms)
+            .value_or(0);
+    stats.due =
+        number("SELECT count(*) FROM instances WHERE due_at_ms<=? AND state<>'running'", now_ms)
+            .value_or(0);
+    stats.oldest_due_at_ms = number(
+        "SELECT min(due_at_ms) FROM instances WHERE due_at_ms<=? AND state<>'running'", now_ms);
+    Query stuck(statements,
+                "SELECT workflow, step, error_code, count(*), min(updated_at_ms) FROM instances "
+                "WHERE state='stuck' GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3");
+    while (stuck.next()) {
+        stats.stuck.push_back({stuck.text(0), stuck.text(1), stuck.text(2), stuck.integer(3)});
+        take_earlier(stats.oldest_stuck_at_ms, stuck.maybe_integer(4));
+    }
+    Query owner(statements,
+                "SELECT program, pid, started_at_ms FROM owners ORDER BY id DESC LIMIT 1");
+    if (owner.next()) {
+        stats.owner_program = owner.text(0);
+        stats.owner_pid = owner.integer(1);
+        stats.owner_started_at_ms = owner.integer(2);
+    }
+}
+
+CustomerView::Effect read_effect(const Query& query) {
+    CustomerView::Effect effect;
+    effect.instance = query.text(0);
+    effect.step = query.text(1);
+    effect.at_ms = query.integer(2);
+    effect.skipped = query.text(3) == "skipped";
+    effect.adopted = rows::read_data(query.text(4)).contains("adopted");
+    effect.result = rows::read_payload(query, 5, 6);
+    const Json intent = rows::read_data(query.text(7));
+    if (const auto provider = intent.find("provider");
+        provider != intent.end() && provider->is_string())
+        effect.provider = provider->get<std::string>();
+    return effect;
+}
+
+// A customer's id as the last part of an instance's key, or between the slashes of its id.
+std::set<std::int64_t> instances_by_name(Statements& statements, const std::string& customer,
+                                         std::int64_t above, std::int64_t upper) {
+    std::set<std::int64_t> found;
+    Query read(statements,
+               "SELECT seq FROM instances WHERE seq>?1 AND seq<=?2 AND (key=?3 OR "
+               "substr(key, -length(?3)-1)=':'||?3 OR instr(id||'/', '/'||?3||'/')>0)",
+               above, upper, customer);
+    while (read.next()) found.insert(read.integer(0));
+    return found;
+}
+
+}  // namespace
+
+Stats Inspector::stats() {
+    Stats stats;
+    const std::int64_t now_ms = clock_.now_ms();
+    for (const State state :
+         {State::pending, State::queued, State::running, State::sleeping, State::waiting,
+          State::stuck, State::completed, State::failed, State::cancelled})
+        stats.by_state[state] = 0;
+    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
+        const WindowOfInstances part = file_.read([&](Statements& statements) {
+            return count_window(statements, upper - window, upper, now_ms);
+        });
+        for (const auto& [state, count] : part.by_state) {
+            stats.by_state[state] += count;
+            stats.instances += count;
+        }
+        stats.entries += part.entries;
+        stats.created_last_hour += part.created_last_hour;
+        take_earlier(stats.oldest_unfinished_at_ms, part.oldest_unfinished_at_ms);
+    }
+    for (const char* disposition : {"routed", "ignored", "quarantined"})
+        stats.events[disposition] = 0;
+    const auto newest_event = file_.read([](Statements& statements) {
+        Query read(statements, "SELECT max(seq) FROM events");
+        return read.next() ? read.integer(0) : 0;
+    });
+    for (std::int64_t upper = newest_event; upper > 0; upper -= window) {
+        const auto part = file_.read([&](Statements& statements) {
+            std::map<std::string, std::int64_t> counts;
+            Query read(statements,
+                       "SELECT disposition, count(*) FROM events WHERE seq>? AND seq<=? GROUP BY 1",
+                       upper - window, upper);
+            while (read.next()) counts[read.text(0)] = read.integer(1);
+            return counts;
+        });
+        for (const auto& [disposition, count] : part) stats.events[disposition] += count;
+    }
+    const Stats indexed = file_.read([&](Statements& statements) {
+        Stats copy = stats;
+        read_by_index(statements, now_ms, copy);
+        return copy;
+    });
+    stats = indexed;
+    stats.database_bytes = size_of(file_.path().string());
+    stats.wal_bytes = size_of(file_.path().string() + "-wal");
+    stats.owned = FileLock::is_held(file_.path());
+    return stats;
+}
+
+CustomerView Inspector::customer(const std::string& id) {
+    CustomerView view;
+    view.customer = id;
+    std::set<std::int64_t> seqs;
+    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window)
+        seqs.merge(file_.read([&](Statements& statements) {
+            return instances_by_name(statements, id, upper - window, upper);
+        }));
+    static const std::string events_sql = std::string("SELECT ") + rows::event_columns +
+                                          ", events.instance " + rows::event_tables +
+                                          "WHERE events.subject=? ORDER BY events.seq";
+    static const std::string instance_sql =
+        std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE seq=?";
+    view = file_.read([&](Statements& statements) {
+        CustomerView found = view;
+        std::set<std::int64_t> all = seqs;
+        Query events(statements, events_sql.c_str(), id);
+        while (events.next()) {
+            found.events.push_back(rows::read_event(events));
+            if (const auto seq = events.maybe_integer(9)) all.insert(*seq);
+        }
+        for (const std::int64_t seq : all) {
+            Query read(statements, instance_sql.c_str(), seq);
+            if (!read.next()) continue;
+            found.instances.push_back(rows::read_instance(read));
+            Query effects(statements,
+                          "SELECT instances.id, e.step, e.at_ms, e.kind, e.data, e.payload, body, "
+                          "coalesce((SELECT s.data FROM entries s WHERE s.instance=e.instance AND "
+                          "s.step=e.step AND s.kind='started' ORDER BY s.n DESC LIMIT 1), '{}') "
+                          "FROM entries e JOIN instances ON instances.seq=e.instance "
+                          "LEFT JOIN payloads ON payloads.id=e.payload "
+                          "WHERE e.instance=? AND e.kind IN ('completed','skipped') ORDER BY e.n",
+                          seq);
+            while (effects.next()) found.effects.push_back(read_effect(effects));
+        }
+        Query once(statements,
+                   "SELECT key, state, instance_id, updated_at_ms FROM once_keys "
+                   "WHERE substr(key, -length(?1)-1)='/'||?1 ORDER BY key",
+                   id);
+        while (once.next())
+            found.once.push_back({once.text(0), once.text(1), once.text(2), once.integer(3)});
+        return found;
+    });
+    if (view.events.empty() && view.instances.empty() && view.once.empty())
+        throw InspectError(
+            InspectError::Kind::not_found,
+            fmt::format("nothing is known of the customer {}: workflow-inspect events "
+                        "shows what has arrived",
+                        printable(redact_text(id))));
+    std::stable_sort(view.effects.begin(), view.effects.end(),
+                     [](const auto& a, const auto& b) { return a.at_ms < b.at_ms; });
+    return view;
+}
+
+}  // namespace steplog

@@ -1,0 +1,309 @@
+// Why an instance stands where it stands, in one sentence: for every state, and everything it can
+// wait for.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "engine/file_lock.h"
+#include "engine/inspect.h"
+#include "engine/inspect_redact.h"
+#include "engine/inspect_rows.h"
+#include "engine/rfc3339.h"
+
+namespace steplog {
+namespace {
+
+// What must be looked up beside the row.
+struct Facts {
+    std::int64_t now_ms = 0;
+    std::string holder;  // id of the instance that holds its key
+    State holder_state = State::pending;
+    std::int64_t ahead = 0;          // of it in the line for its key
+    std::int64_t queued_behind = 0;  // in the line for the key that it holds
+    std::string once_owner;          // id of the instance that is at its once key
+    bool in_doubt = false;           // the last attempt's effect may have happened
+    std::string circuit;             // what the provider's breaker says
+    bool nobody_runs = false;        // no server has the database
+};
+
+std::string shown(const std::string& text) { return printable(redact_text(text)); }
+
+std::string instant(std::int64_t at_ms) { return format_rfc3339(at_ms); }
+
+std::string since(const InstanceRow& row, const Facts& facts) {
+    return fmt::format("since {} ({})", instant(row.updated_at_ms),
+                       rough_span(facts.now_ms - row.updated_at_ms));
+}
+
+std::string until(std::int64_t at_ms, const Facts& facts) {
+    if (at_ms <= facts.now_ms) return fmt::format("now (it was due at {})", instant(at_ms));
+    return fmt::format("at {} (in {})", instant(at_ms), rough_span(at_ms - facts.now_ms));
+}
+
+std::string at_step(const InstanceRow& row) {
+    return row.step.empty() ? "" : fmt::format(" at step {}", shown(row.step));
+}
+
+std::string with_error(const InstanceRow& row) {
+    if (row.error_code.empty() && row.error.empty()) return "";
+    if (row.error.empty()) return fmt::format(" ({})", shown(row.error_code));
+    if (row.error_code.empty()) return fmt::format(" ({})", shown(row.error));
+    return fmt::format(" ({}: {})", shown(row.error_code), shown(row.error));
+}
+
+// A time without a server to keep it is no promise.
+std::string if_running(const Facts& facts) {
+    return facts.nobody_runs ? ", once workflow-server runs (it does not now)" : "";
+}
+
+struct Parts {
+    std::string what;  // "is stuck at step x since …"
+    std::string next;  // what happens by itself
+    std::string command;
+    std::string how;  // what the command does: "{command} …"
+};
+
+Parts explain_stuck(const InstanceRow& row, const Facts& facts) {
+    Parts parts;
+    parts.what = fmt::format("is stuck{} {}{}", at_step(row), since(row, facts), with_error(row));
+    if (facts.in_doubt && row.error_code != "in_doubt")
+        parts.what += ", and its last attempt is in doubt: the effect may have happened";
+    if (facts.queued_behind > 0)
+        parts.what += fmt::format(", and {} more of its key {} behind it", facts.queued_behind,
+                                  facts.queued_behind == 1 ? "waits" : "wait");
+    if (row.error_code == "log_damaged") {
+        parts.how = "workflow-resume refuses it, because its log does not verify: restore a backup";
+        return parts;
+    }
+    parts.command = "workflow-resume " + row.id;
+    parts.how = facts.in_doubt ? "when you have looked at the provider and the step may be repeated"
+                               : "when the cause is gone";
+    return parts;
+}
+
+Parts explain_sleeping(const InstanceRow& row, const Facts& facts) {
+    Parts parts;
+    const std::string wakes =
+        row.due_at_ms ? until(*row.due_at_ms, facts) : std::string("at a time nobody has set");
+    if (row.waits_for == WaitsFor::circuit) {
+        parts.what =
+            fmt::format("is parked{} {} because the provider {} is out of order{}", at_step(row),
+                        since(row, facts), shown(row.waits_detail), with_error(row));
+        parts.next = fmt::format("goes on when the provider answers again{}{}", facts.circuit,
+                                 if_running(facts));
+        if (row.due_at_ms) parts.next = fmt::format("tries again {}{}", wakes, if_running(facts));
+        parts.command = "workflow-resume " + row.id;
+        parts.how = "to try at once";
+    } else if (row.waits_for == WaitsFor::timer) {
+        parts.what = fmt::format("sleeps{} {} because its workflow wants to wait", at_step(row),
+                                 since(row, facts));
+        parts.next = fmt::format("goes on {}{}", wakes, if_running(facts));
+    } else if (row.waits_for == WaitsFor::pause) {
+        parts.what = fmt::format("is paused {}", since(row, facts));
+        parts.next = row.due_at_ms ? fmt::format("goes on {}{}", wakes, if_running(facts)) : "";
+    } else {
+        parts.what = fmt::format("waits {} between attempts{} ({} so far{}){}", since(row, facts),
+                                 at_step(row), row.attempt,
+                                 facts.in_doubt ? ", the last one in doubt" : "", with_error(row));
+        parts.next = fmt::format("tries again {}{}", wakes, if_running(facts));
+        parts.command = "workflow-resume " + row.id;
+        parts.how = "to try at once";
+    }
+    return parts;
+}
+
+Parts explain_waiting(const InstanceRow& row, const Facts& facts) {
+    Parts parts;
+    const std::string detail = shown(row.waits_detail);
+    std::string otherwise;
+    if (row.due_at_ms)
+        otherwise = fmt::format(", or its time-out passes {}{}", until(*row.due_at_ms, facts),
+                                if_running(facts));
+    if (row.waits_for == WaitsFor::once) {
+        parts.what = fmt::format("waits{} {} for {}, which instance {} is at", at_step(row),
+                                 since(row, facts), detail,
+                                 facts.once_owner.empty() ? "another" : shown(facts.once_owner));
+        parts.next =
+            "goes on when that one has finished it, refused it or ended" + if_running(facts);
+        if (!facts.once_owner.empty()) {
+            parts.command = "workflow-inspect why " + facts.once_owner;
+            parts.how = "to see what that one waits for";
+        }
+    } else if (row.waits_for == WaitsFor::child) {
+        parts.what = fmt::format("waits {} for its child {}", since(row, facts), detail);
+        parts.next = "goes on when the child has ended" + otherwise + if_running(facts);
+        if (!row.waits_detail.empty()) {
+            parts.command = "workflow-inspect why " + row.waits_detail;
+            parts.how = "to see what the child waits for";
+        }
+    } else {
+        parts.what = fmt::format("waits {} for the signal {}", since(row, facts), detail);
+        parts.next = "goes on when the signal arrives" + otherwise;
+        parts.command = fmt::format("workflow-admin signal {} {}", row.id, row.waits_detail);
+        parts.how = "to send it";
+    }
+    return parts;
+}
+
+Parts explain_queued(const InstanceRow& row, const Facts& facts) {
+    Parts parts;
+    parts.what = fmt::format("is queued {} for the key {}", since(row, facts), shown(row.key));
+    if (facts.holder.empty()) {
+        parts.what += ", which nobody holds: that must not be";
+        parts.command = "workflow-inspect check";
+        parts.how = "to find out what is broken";
+        return parts;
+    }
+    parts.what +=
+        fmt::format(", held by {} ({})", shown(facts.holder), to_string(facts.holder_state));
+    if (facts.ahead > 0) parts.what += fmt::format(", with {} before it in the line", facts.ahead);
+    if (facts.holder_state == State::stuck) {
+        parts.next = "goes on when that one is resumed and ends" + if_running(facts);
+        parts.command = "workflow-resume " + facts.holder;
+        parts.how = "when the cause is gone";
+    } else {
+        parts.next =
+            "goes on when that one ends or becomes stuck and lets the key go" + if_running(facts);
+        parts.command = "workflow-inspect why " + facts.holder;
+        parts.how = "to see what that one waits for";
+    }
+    return parts;
+}
+
+Parts explain_active(const InstanceRow& row, const Facts& facts) {
+    Parts parts;
+    if (row.state == State::pending) {
+        parts.what = fmt::format("waits for a free worker {}", since(row, facts));
+        const bool later = row.due_at_ms && *row.due_at_ms > facts.now_ms;
+        parts.next = later ? fmt::format("starts {}", until(*row.due_at_ms, facts))
+                           : "is taken by a worker at once";
+        parts.next += if_running(facts);
+        return parts;
+    }
+    parts.what = fmt::format("runs{}{} {}", at_step(row),
+                             row.attempt > 0 ? fmt::format(", attempt {},", row.attempt) : "",
+                             since(row, facts));
+    if (facts.nobody_runs)
+        parts.next = "is taken up again at once when workflow-server starts: its server has died";
+    else if (row.due_at_ms && *row.due_at_ms <= facts.now_ms)
+        parts.next = fmt::format("is taken up again at once: its worker's lease ended at {}",
+                                 instant(*row.due_at_ms));
+    else
+        parts.next = "goes on by itself";
+    return parts;
+}
+
+Parts explain_finished(const InstanceRow& row, const Facts& facts) {
+    Parts parts;
+    const std::int64_t at = row.finished_at_ms.value_or(row.updated_at_ms);
+    const std::string when =
+        fmt::format("at {} ({} ago)", instant(at), rough_span(facts.now_ms - at));
+    if (row.state == State::completed)
+        parts.what = fmt::format("completed {}, nothing is left to do", when);
+    else if (row.state == State::failed)
+        parts.what = fmt::format("failed {}{}{}: the answer is no, and it does not run again", when,
+                                 at_step(row), with_error(row));
+    else
+        parts.what = fmt::format("was cancelled {}{}", when, with_error(row));
+    return parts;
+}
+
+Parts explain_by_state(const InstanceRow& row, const Facts& facts) {
+    switch (row.state) {
+        case State::pending:
+        case State::running:
+            return explain_active(row, facts);
+        case State::queued:
+            return explain_queued(row, facts);
+        case State::sleeping:
+            return explain_sleeping(row, facts);
+        case State::waiting:
+            return explain_waiting(row, facts);
+        case State::stuck:
+            return explain_stuck(row, facts);
+        default:
+            return explain_finished(row, facts);
+    }
+}
+
+void look_up_key(Statements& statements, const InstanceRow& row, Facts& facts) {
+    if (row.key.empty()) return;
+    if (row.holds_key) {
+        Query behind(statements, "SELECT count(*) FROM instances WHERE key=? AND state='queued'",
+                     row.key);
+        if (behind.next()) facts.queued_behind = behind.integer(0);
+    }
+    if (row.state != State::queued) return;
+    Query holder(statements, "SELECT id, state FROM instances WHERE key=? AND holds_key=1",
+                 row.key);
+    if (holder.next()) {
+        facts.holder = holder.text(0);
+        facts.holder_state = parse_state(holder.text(1)).value_or(State::pending);
+    }
+    Query ahead(statements,
+                "SELECT count(*) FROM instances WHERE key=?1 AND state='queued' AND key_ticket < "
+                "(SELECT key_ticket FROM instances WHERE seq=?2)",
+                row.key, row.seq);
+    if (ahead.next()) facts.ahead = ahead.integer(0);
+}
+
+// Begun and never ended, or ended without anybody knowing how.
+bool last_attempt_in_doubt(Statements& statements, const InstanceRow& row) {
+    if (row.error_code == "in_doubt") return true;
+    if (row.step.empty() || row.state == State::running) return false;
+    Query last(statements,
+               "SELECT kind, data FROM entries WHERE instance=? AND step=? AND kind IN "
+               "('started','completed','retried','failed','skipped') ORDER BY n DESC LIMIT 1",
+               row.seq, row.step);
+    if (!last.next()) return false;
+    if (last.text(0) == "started") return true;
+    const Json data = rows::read_data(last.text(1));
+    return last.text(0) == "retried" && data.value("outcome", Json()) == "unknown";
+}
+
+bool nobody_has(const std::filesystem::path& database) {
+    const std::string lock = database.string() + ".lock";
+    if (access(lock.c_str(), F_OK) == 0 && access(lock.c_str(), R_OK) != 0) return false;
+    return !FileLock::is_held(database);
+}
+
+}  // namespace
+
+Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
+    Facts facts;
+    facts.now_ms = clock_.now_ms();
+    look_up_key(statements, row, facts);
+    facts.in_doubt = last_attempt_in_doubt(statements, row);
+    if (row.waits_for == WaitsFor::once) {
+        Query once(statements, "SELECT instance_id FROM once_keys WHERE key=?", row.waits_detail);
+        if (once.next()) facts.once_owner = once.text(0);
+    }
+    if (row.waits_for == WaitsFor::circuit) {
+        Query breaker(statements, "SELECT probe_at_ms FROM breakers WHERE provider=?",
+                      row.waits_detail);
+        if (breaker.next() && !breaker.is_null(0))
+            facts.circuit = fmt::format(", which is tried {}", until(breaker.integer(0), facts));
+    }
+    if (!is_finished(row.state) && row.state != State::stuck)
+        facts.nobody_runs = nobody_has(file_.path());
+
+    const Parts parts = explain_by_state(row, facts);
+    Explanation why;
+    why.since_ms =
+        is_finished(row.state) ? row.finished_at_ms.value_or(row.updated_at_ms) : row.updated_at_ms;
+    why.next = parts.next;
+    if (row.state == State::sleeping || row.state == State::waiting || row.state == State::pending)
+        why.next_at_ms = row.due_at_ms;
+    why.command = parts.command;
+    why.queued_behind = facts.queued_behind;
+    why.sentence = fmt::format("{} {}", shown(row.id), parts.what);
+    if (!is_finished(row.state))
+        why.sentence += parts.next.empty() ? "; nothing happens by itself"
+                                           : fmt::format("; by itself it {}", parts.next);
+    if (!parts.command.empty())
+        why.sentence += fmt::format("; {}, run: {}", parts.how, printable(parts.command));
+    else if (!parts.how.empty())
+        why.sentence += "; " + parts.how;
+    return why;
+}
+
+}  // namespace steplog

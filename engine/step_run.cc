@@ -1,0 +1,296 @@
+#include "engine/step_run.h"
+
+#include <fmt/format.h>
+
+#include "engine/entries.h"
+
+namespace steplog {
+namespace {
+
+std::string spoken(std::int64_t ms) {
+    if (ms < 120'000) return fmt::format("{} s", ms / 1000);
+    if (ms < 7'200'000) return fmt::format("{} min", ms / 60'000);
+    return fmt::format("{} h", ms / 3'600'000);
+}
+
+}  // namespace
+
+Context::StepRun::StepRun(Context& context, std::string name, const StepOptions& options)
+    : context_(context),
+      replay_(*context.replay_),
+      name_(std::move(name)),
+      options_(options),
+      policy_(options.retry.value_or(context.surroundings_.defaults.retry)),
+      record_(replay_.log.steps[name_]),
+      // An attempt in doubt never let its once key go.
+      holds_once_(!options.once.empty() && record_.in_doubt),
+      begun_at_ms_(now()) {
+    const StepDefaults& defaults = context.surroundings_.defaults;
+    if (options.attempts_max) policy_.attempts_max = *options.attempts_max;
+    attempt_.generation = record_.generation;
+    attempt_.idempotency_key =
+        idempotency_key(prefix(), context.instance_id(), name_, record_.generation);
+    attempt_.request = record_.request ? parse_stored(*record_.request) : options.request;
+    attempt_.instance_id = context.instance_id();
+    attempt_.timeout = options.attempt_timeout.value_or(defaults.attempt_timeout);
+    attempt_.stop = context.surroundings_.ending;
+    attempt_.number = record_.number + 1;
+}
+
+Json Context::StepRun::run(const std::function<Json(const Attempt&)>& effect) {
+    context_.begin_no_more_if_draining();
+    if (record_.in_doubt)
+        if (auto adopted = resolve_doubt(record_.key_since_ms)) return *adopted;
+    if (auto adopted = write_intent()) return *adopted;
+    return invoke(effect);
+}
+
+template <class Callable>
+auto Context::StepRun::call(const Callable& callable) {
+    replay_.in_step = true;
+    struct Leave {
+        bool& flag;
+        ~Leave() { flag = false; }
+    } leave{replay_.in_step};
+    begun_at_ms_ = now();
+    auto result = callable(std::as_const(attempt_));
+    context_.stay_suspended();  // a nested call may have suspended, and the effect swallowed it
+    return result;
+}
+
+// --- in doubt
+// -------------------------------------------------------------------------------------
+
+std::optional<Json> Context::StepRun::resolve_doubt(std::int64_t key_since_ms) {
+    if (options_.probe) {
+        if (auto found = look()) return complete(std::move(*found), {{"adopted", "probe"}});
+        probed_ = true;
+        if (record_.remembered) next_generation();
+        return std::nullopt;
+    }
+    const std::int64_t window_ms = options_.idempotency_window.count();
+    if (window_ms > 0 && now() - key_since_ms < window_ms) return std::nullopt;
+    if (options_.repeat == Repeat::at_least_once || record_.decided) return std::nullopt;
+    stuck("in_doubt",
+          fmt::format(
+              "an attempt of {} began and never ended, and it can be neither looked up nor "
+              "safely repeated: find out at {} whether it happened; workflow-resume {} repeats it",
+              name_, options_.provider.empty() ? "the provider" : options_.provider,
+              context_.instance_id()));
+}
+
+std::optional<Json> Context::StepRun::look() {
+    try {
+        return call(options_.probe);
+    } catch (const RetryableError& error) {
+        Details details = error.details();
+        details.outcome = Outcome::unknown;
+        try_again(fmt::format("could not look whether the effect happened: {}", error.what()),
+                  details);
+    } catch (const PermanentError& error) {
+        stuck("in_doubt",
+              fmt::format("the effect of {} may have happened, and looking was refused: {}", name_,
+                          error.what()));
+    } catch (const std::exception& error) {
+        try_again(fmt::format("looking whether the effect happened failed: {}", error.what()),
+                  {.code = "unclassified", .outcome = Outcome::unknown});
+    }
+}
+
+// Looked, and nothing was there: a stored error must not be replayed for ever.
+void Context::StepRun::next_generation() {
+    ++attempt_.generation;
+    attempt_.idempotency_key =
+        idempotency_key(prefix(), context_.instance_id(), name_, attempt_.generation);
+}
+
+// --- the intent
+// -----------------------------------------------------------------------------------
+
+std::optional<Json> Context::StepRun::write_intent() {
+    const Advance wanted = intent();
+    for (bool inherited = false;; inherited = true) {
+        const Advanced written = context_.commit(wanted);
+        if (!written.once || written.once->kind == OnceVerdict::Kind::granted) {
+            if (written.once) use(*written.once);
+            for (const Entry& stored : written.written) replay_.log.apply(stored);
+            context_.observe(name_, "started", attempt_.number);
+            return std::nullopt;
+        }
+        const OnceVerdict& verdict = *written.once;
+        if (verdict.kind == OnceVerdict::Kind::busy) context_.leave_as_stored();
+        if (verdict.kind == OnceVerdict::Kind::adopted) {
+            if (!verdict.result)
+                stuck("result_forgotten",
+                      fmt::format("{} was finished by {}, whose result was forgotten", name_,
+                                  verdict.instance_id));
+            holds_once_ = false;
+            return complete(parse_stored(*verdict.result),
+                            {{"adopted", "once"}, {"from", verdict.instance_id}});
+        }
+        use(verdict);
+        if (!inherited)
+            if (auto adopted = resolve_doubt(verdict.first_attempt_at_ms)) return adopted;
+    }
+}
+
+Advance Context::StepRun::intent() const {
+    Advance intent = advance();
+    intent.attempt = attempt_.number;
+    NewEntry started = entry(EntryKind::started, {{"idempotency_key", attempt_.idempotency_key}});
+    started.attempt = attempt_.number;
+    if (!options_.provider.empty()) started.data["provider"] = options_.provider;
+    if (probed_) started.data["probed"] = true;
+    if (!record_.request && !options_.request.is_null())
+        started.payload = to_text(options_.request);
+    intent.entries.push_back(std::move(started));
+    if (options_.once.empty()) return intent;
+    intent.once_claim = OnceClaim{.key = options_.once,
+                                  .step = name_,
+                                  .idempotency_key = once_idempotency_key(prefix(), options_.once)};
+    if (!attempt_.request.is_null()) intent.once_claim->request = to_text(attempt_.request);
+    return intent;
+}
+
+void Context::StepRun::use(const OnceVerdict& verdict) {
+    attempt_.idempotency_key = verdict.idempotency_key;
+    if (verdict.request) attempt_.request = parse_stored(*verdict.request);
+    holds_once_ = true;
+}
+
+// --- the effect
+// -----------------------------------------------------------------------------------
+
+Json Context::StepRun::invoke(const std::function<Json(const Attempt&)>& effect) {
+    try {
+        return complete(call(effect), Json::object());
+    } catch (const RetryableError& error) {
+        try_again(error.what(), error.details());
+    } catch (const PermanentError& error) {
+        fail(error);
+    } catch (const std::exception& error) {
+        // An error that nobody foresaw must not lose a customer: tried again, and shown as
+        // unclassified.
+        try_again(error.what(), {.code = "unclassified", .outcome = Outcome::unknown});
+    } catch (const Suspended&) {
+        throw;
+    } catch (...) {
+        try_again("something that is not a std::exception was thrown",
+                  {.code = "unclassified", .outcome = Outcome::unknown});
+    }
+}
+
+// --- the outcome
+// ----------------------------------------------------------------------------------
+
+Json Context::StepRun::complete(Json result, Json data) {
+    const bool adopted = data.contains("adopted");
+    Advance outcome = advance();
+    outcome.progress = true;
+    outcome.lazy = true;
+    NewEntry completed = entry(EntryKind::completed, std::move(data));
+    completed.payload = to_text(result);
+    if (holds_once_)
+        outcome.once_settle =
+            OnceSettle{.key = options_.once, .completed = true, .result = completed.payload};
+    record_.status = StepRecord::Status::completed;
+    record_.result = completed.payload;
+    record_.in_doubt = false;
+    outcome.entries.push_back(std::move(completed));
+    context_.hand_in(std::move(outcome));
+    context_.observe(name_, adopted ? "adopted" : "completed", record_.number, {}, {},
+                     now() - begun_at_ms_);
+    return result;
+}
+
+void Context::StepRun::try_again(const std::string& message, const Details& details) {
+    const bool interrupted = details.interrupted || context_.surroundings_.ending.stop_requested();
+    NewEntry retried = entry(EntryKind::retried, {{"outcome", to_string(details.outcome)},
+                                                  {"code", details.code},
+                                                  {"error", bounded(message)}});
+    if (details.remembered) retried.data["remembered"] = true;
+    if (interrupted) retried.data["interrupted"] = true;
+    record_.apply(Entry{.step = name_, .kind = EntryKind::retried, .data = retried.data});
+
+    Advance outcome = advance();
+    outcome.progress = true;
+    outcome.to = after_retry(message, details, interrupted);
+    if (outcome.to->delay && !interrupted) retried.data["delay_ms"] = outcome.to->delay->count();
+    outcome.entries.push_back(std::move(retried));
+    if (outcome.to->to == State::stuck)
+        outcome.entries.push_back(stuck_entry(name_, outcome.to->error_code, outcome.to->error));
+    if (holds_once_ && !record_.in_doubt) outcome.once_settle = OnceSettle{.key = options_.once};
+    context_.observe(name_, interrupted ? "interrupted" : "retried", record_.number, details.code,
+                     message, now() - begun_at_ms_);
+    context_.suspend(std::move(outcome));
+}
+
+Transition Context::StepRun::after_retry(const std::string& message, const Details& details,
+                                         bool interrupted) {
+    Transition to{.error_code = details.code, .error = bounded(message)};
+    const std::int64_t since_ms = record_.trying_since_ms;
+    const std::int64_t tried_ms = since_ms == 0 ? 0 : now() - since_ms;
+    if (interrupted) {
+        to.to = State::pending;
+        to.delay = Ms(0);
+    } else if (record_.attempts >= policy_.attempts_max || tried_ms >= policy_.retry_for.count()) {
+        to = stuck_for(
+            "retries_exhausted",
+            fmt::format("{} was tried {} times in {} without success; the last answer was: {}",
+                        name_, record_.attempts, spoken(tried_ms), bounded(message)));
+    } else {
+        to.to = State::sleeping;
+        to.waits_for = WaitsFor::retry;
+        to.delay = details.retry_after.value_or(
+            backoff(policy_, record_.attempts, context_.surroundings_.random));
+    }
+    return to;
+}
+
+void Context::StepRun::fail(const PermanentError& error) {
+    Advance outcome = advance();
+    outcome.progress = true;
+    outcome.lazy = true;
+    outcome.entries.push_back(
+        entry(EntryKind::failed, {{"code", error.code()}, {"error", bounded(error.what())}}));
+    if (holds_once_) outcome.once_settle = OnceSettle{.key = options_.once, .for_good = true};
+    context_.hand_in(std::move(outcome));
+    record_.status = StepRecord::Status::failed;
+    record_.in_doubt = false;
+    record_.code = error.code();
+    record_.error = error.what();
+    context_.observe(name_, "failed", record_.number, error.code(), error.what(),
+                     now() - begun_at_ms_);
+    throw StepFailed(name_, error.code(), error.what());
+}
+
+void Context::StepRun::stuck(const std::string& code, const std::string& message) {
+    Advance outcome = advance();
+    outcome.entries.push_back(stuck_entry(name_, code, message));
+    outcome.to = stuck_for(code, message);
+    context_.suspend(std::move(outcome));
+}
+
+Transition Context::StepRun::stuck_for(const std::string& code, const std::string& message) const {
+    return {.to = State::stuck,
+            .error_code = code,
+            .error = bounded(message),
+            .release_key = context_.may_release_key()};
+}
+
+Advance Context::StepRun::advance() const {
+    return {.instance = context_.claimed_.seq,
+            .epoch = context_.claimed_.epoch,
+            .step = name_,
+            .attempt = record_.number};
+}
+
+NewEntry Context::StepRun::entry(EntryKind kind, Json data) const {
+    return {.step = name_,
+            .kind = kind,
+            .attempt = record_.number,
+            .generation = attempt_.generation,
+            .data = std::move(data)};
+}
+
+}  // namespace steplog

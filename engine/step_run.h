@@ -1,0 +1,58 @@
+// One call of Context::step, from intent to outcome: decides what an attempt in doubt means, makes
+// the intent durable, calls the effect, and writes what became of it. Used by the context only;
+// lives on the stack of one call.
+#pragma once
+
+#include "engine/replay.h"
+
+namespace steplog {
+
+class Context::StepRun {
+  public:
+    StepRun(Context& context, std::string name, const StepOptions& options);
+
+    Json run(const std::function<Json(const Attempt&)>& effect);
+
+  private:
+    using Details = RetryableError::Details;
+
+    // Decides what happens to an attempt whose effect may have happened: its result, or nothing
+    // when the same step may be tried again. Suspends or makes stuck otherwise.
+    std::optional<Json> resolve_doubt(std::int64_t key_since_ms);
+    std::optional<Json> look();
+    void next_generation();
+
+    // Makes the attempt durable before its effect. Returns a result when the once key has one.
+    std::optional<Json> write_intent();
+    Advance intent() const;
+    void use(const OnceVerdict& verdict);
+
+    Json invoke(const std::function<Json(const Attempt&)>& effect);
+    template <class Callable>
+    auto call(const Callable& callable);
+
+    Json complete(Json result, Json data);
+    [[noreturn]] void try_again(const std::string& message, const Details& details);
+    Transition after_retry(const std::string& message, const Details& details, bool interrupted);
+    [[noreturn]] void fail(const PermanentError& error);
+    [[noreturn]] void stuck(const std::string& code, const std::string& message);
+    Transition stuck_for(const std::string& code, const std::string& message) const;
+
+    std::int64_t now() const { return context_.surroundings_.clock.now_ms(); }
+    const std::string& prefix() const { return context_.surroundings_.defaults.idempotency_prefix; }
+    Advance advance() const;
+    NewEntry entry(EntryKind kind, Json data) const;
+
+    Context& context_;
+    Replay& replay_;
+    const std::string name_;
+    const StepOptions& options_;
+    RetryPolicy policy_;
+    StepRecord& record_;
+    Attempt attempt_;
+    bool probed_ = false;
+    bool holds_once_;
+    std::int64_t begun_at_ms_;
+};
+
+}  // namespace steplog
