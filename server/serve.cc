@@ -1,0 +1,206 @@
+// Wires the server; see serve.h.
+#include "server/serve.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <future>
+#include <memory>
+
+#include "engine/commands.h"
+#include "engine/control.h"
+#include "engine/engine.h"
+#include "engine/sqlite_store.h"
+#include "engine/text.h"
+#include "server/front.h"
+#include "server/health.h"
+#include "server/log.h"
+#include "server/process.h"
+#include "server/rate_limiter.h"
+#include "server/retention.h"
+#include "server/webhook.h"
+#include "steps/email_resend.h"
+#include "steps/http_client.h"
+#include "steps/provision_customer.h"
+
+namespace steplog::server {
+namespace {
+
+constexpr int exit_io_error = 74;  // sysexits.h: the store failed; restarting is the recovery
+constexpr Ms grace_max = std::chrono::seconds(20);
+constexpr Ms last_answers = Ms(300);  // of the second between the store's failure and the end
+
+/// How to reach the providers, and with which keys.
+struct Outside {
+    Outside(const Settings& settings, const Clock& clock)
+        : providers{.stripe = {http, clock, {settings.stripe_api_base, settings.stripe_secret_key}},
+                    .clerk = {http, clock, {settings.clerk_api_base, settings.clerk_secret_key}},
+                    .app_url = settings.app_url,
+                    .email_from = settings.email_from,
+                    .email_reply_to = settings.email_reply_to,
+                    .livemode = settings.livemode()} {
+        if (settings.email_by == EmailBy::off) return;
+        resend = std::make_unique<steps::ResendSender>(
+            http, clock, steps::ResendOptions{settings.resend_api_base, settings.resend_api_key});
+        providers.email = resend.get();
+    }
+    steps::HttpClient http;
+    std::unique_ptr<steps::EmailSender> resend;
+    steps::Providers providers;
+};
+
+SqliteOptions store_options(const Settings& settings,
+                            std::function<void(const std::string&)> on_fatal) {
+    SqliteOptions options;
+    options.database = settings.database;
+    options.program = "workflow-server";
+    options.lease = settings.lease;
+    options.on_fatal = std::move(on_fatal);
+    return options;
+}
+
+EngineOptions engine_options(const Settings& settings, Log& log,
+                             std::function<void(const std::string&)> on_fatal) {
+    EngineOptions options;
+    options.workers = settings.workers;
+    options.lease = settings.lease;
+    options.steps.retry = settings.retry;
+    options.steps.attempt_timeout = settings.http_timeout;
+    options.on_transition = [&log](const Transitioned& transitioned) {
+        log_transition(log, transitioned);
+    };
+    options.on_fatal = std::move(on_fatal);
+    return options;
+}
+
+/// What the front does, told within bounds: what is refused is anybody's to cause.
+class FrontLog {
+  public:
+    explicit FrontLog(Log& log) : log_(log) {}
+
+    void tell(const FrontEvent& event) {
+        const bool answered = event.kind == FrontEvent::Kind::answered;
+        if (!answered && !lines_.allow("", SystemClock().now_ms())) return;
+        const auto level = answered                                 ? LogLevel::debug
+                           : event.kind == FrontEvent::Kind::failed ? LogLevel::warn
+                                                                    : LogLevel::info;
+        log_.write(level, answered ? "answered" : "request not served",
+                   {{"method", event.method},
+                    {"path", event.path},
+                    {"status", event.status},
+                    {"address", event.address},
+                    {"took_ms", event.took_ms},
+                    {"reason", std::string(event.reason)}});
+    }
+
+  private:
+    Log& log_;
+    RateLimiter lines_{10, 50};
+};
+
+FrontOptions front_options(const Settings& settings, FrontLog& log) {
+    FrontOptions options;
+    options.listen = settings.listen;
+    options.body_max = settings.body_max;
+    options.trusted_proxies = settings.trusted_proxies;
+    options.tls_cert = settings.tls_cert;
+    options.tls_key = settings.tls_key;
+    options.on_event = [&log](const FrontEvent& event) { log.tell(event); };
+    return options;
+}
+
+StripeWebhookOptions webhook_options(const Settings& settings, const Front& front) {
+    StripeWebhookOptions options;
+    options.secrets = settings.stripe_webhook_secrets;
+    options.routing.livemode = settings.livemode();
+    options.is_exempt = [&front](std::string_view address) { return front.is_exempt(address); };
+    return options;
+}
+
+void announce(Log& log, const Front& front, const Settings& settings) {
+    const auto url =
+        fmt::format("{}://{}", settings.tls_cert.empty() ? "http" : "https", front.address());
+    fmt::print("workflow-server listening on {}\n", url);
+    std::fflush(stdout);
+    log.info("listening", {{"url", url}, {"database", settings.database.string()}});
+    notify_supervisor("READY=1");
+}
+
+void reload(Log& log, Front& front, const Settings& settings) {
+    if (settings.tls_cert.empty()) {
+        log.info("nothing to reload: SIGHUP reads the TLS certificate again, and there is none");
+        return;
+    }
+    try {
+        front.reload_tls();
+        log.info("TLS certificate read again");
+    } catch (const std::runtime_error& error) {
+        log.error("the TLS certificate cannot be used; the old one stays",
+                  {{"error", error.what()}});
+    }
+}
+
+/// Ends orderly. False when a step did not end in time: it is left as by a crash, and resumed as
+/// after one.
+bool drain(Log& log, Front& front, Engine& engine, const Settings& settings) {
+    const Ms grace = std::min(grace_max, settings.lease * 2 / 3);
+    log.info("stopping", {{"grace", format_duration(grace)}});
+    notify_supervisor("STOPPING=1");
+    auto stopped = std::async(std::launch::async, [&] { return engine.stop(grace); });
+    front.drain(grace);
+    const bool all_ended = stopped.get();
+    log.info(all_ended ? "stopped"
+                       : "stopped; a step did not end in time and is resumed at the next start");
+    return all_ended;
+}
+
+}  // namespace
+
+int serve(const Settings& settings, const std::vector<std::string>& warnings) {
+    Signals signals;  // first: every thread inherits which signals it leaves to this one
+    Log log({.level = settings.log_level, .format = settings.log_format});
+    for (const auto& warning : warnings) log.warn(warning);
+    const auto on_fatal = [&](const std::string& reason) {
+        if (!signals.has_failed())
+            log.error("CRITICAL: the store failed; the process ends", {{"error", reason}});
+        signals.fail();
+    };
+
+    SystemClock clock;
+    SystemRandom random;
+    const auto store = open_sqlite_store(store_options(settings, on_fatal), clock);
+    Outside outside(settings, clock);
+    Registry registry;
+    steps::register_provision_customer(registry, outside.providers);
+    Engine engine(*store, clock, random, std::move(registry),
+                  engine_options(settings, log, on_fatal));
+
+    FrontLog front_log(log);
+    Front front(front_options(settings, front_log));
+    StripeWebhook webhook(engine, clock, log, webhook_options(settings, front));
+    webhook.add_to(front.routes());
+    add_health_routes(front.routes(), *store, engine);
+    const ControlServer control(control_socket_path(settings.database),
+                                [&](const Json& command, const std::string& actor) {
+                                    return handle_command(engine, command, actor);
+                                });
+    front.start();  // before the engine: an address that is taken must not cost a step
+    engine.start();
+    const Retention retention(*store, clock, log, settings.retention);
+    announce(log, front, settings);
+
+    auto next = signals.wait();
+    while (next == Signals::Kind::reload) {
+        reload(log, front, settings);
+        next = signals.wait();
+    }
+    if (next == Signals::Kind::failed) {
+        front.drain(last_answers);
+        _exit(exit_io_error);
+    }
+    if (!drain(log, front, engine, settings)) _exit(0);
+    return signals.has_failed() ? exit_io_error : 0;
+}
+
+}  // namespace steplog::server

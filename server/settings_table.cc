@@ -1,0 +1,87 @@
+// The table of settings, and what is made of it: flags, and the scrubbing of secrets.
+#include <strings.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <cstring>
+
+#include "server/settings.h"
+
+namespace steplog::server {
+
+const std::vector<Variable>& variables() {
+    static const std::vector<Variable> all = {
+        {"STEPLOG_DATABASE", "./steplog.db", "SQLite file"},
+        {"STEPLOG_LISTEN", "127.0.0.1:8080",
+         "address and port; :0 picks a free port and prints it"},
+        {"STEPLOG_WORKERS", "64", "threads that run steps"},
+        {"STEPLOG_LEASE", "30s", "how long a silent worker keeps an instance"},
+        {"STEPLOG_MAX_BODY", "1MiB", "larger request bodies get 413"},
+        {"STEPLOG_RETENTION", "30d", "finished instances are deleted after this"},
+        {"STEPLOG_LOG_LEVEL", "info", "debug, info, warn or error"},
+        {"STEPLOG_LOG_FORMAT", "", "json or text; json, but text on a terminal"},
+        {"STEPLOG_RETRY_FOR", "72h", "how long a provider's step is tried again"},
+        {"STEPLOG_RETRY_ATTEMPTS", "unlimited", "how many tries a provider's step has"},
+        {"STEPLOG_RETRY_BASE", "1s", "the first pause between tries"},
+        {"STEPLOG_RETRY_CAP", "1h", "the longest pause between tries"},
+        {"STEPLOG_HTTP_TIMEOUT", "20s", "one outbound attempt, connect to last byte"},
+        {"STEPLOG_TRUSTED_PROXIES", "",
+         "addresses or ranges whose X-Forwarded-For is believed, comma-separated"},
+        {"STRIPE_SECRET_KEY", "", "required: Stripe's API key", true},
+        {"STRIPE_WEBHOOK_SECRET", "", "required: one secret or several, comma-separated", true},
+        {"STRIPE_API_BASE", "https://api.stripe.com", "where Stripe is called"},
+        {"CLERK_SECRET_KEY", "", "required: Clerk's API key", true},
+        {"CLERK_API_BASE", "https://api.clerk.com", "where Clerk is called"},
+        {"EMAIL", "", "off: send no welcome e-mail"},
+        {"RESEND_API_KEY", "", "required unless EMAIL=off: the welcome e-mail's way out", true},
+        {"SMTP_URL", "", "not supported by this version: use RESEND_API_KEY", true},
+        {"RESEND_API_BASE", "https://api.resend.com", "where Resend is called"},
+        {"EMAIL_FROM", "", "required with e-mail: the sender"},
+        {"EMAIL_REPLY_TO", "", "where answers to the welcome e-mail go"},
+        {"APP_URL", "", "required with e-mail: where the customer signs in"},
+        {"ADMIN_API_KEY", "", "not used by this version yet", true},
+        {"SENTRY_DSN", "", "not used by this version yet", true},
+        {"ALERT_WEBHOOK_URL", "", "not used by this version yet", true},
+        {"TLS_CERT", "", "certificate file: serve HTTPS directly"},
+        {"TLS_KEY", "", "its key file"},
+    };
+    return all;
+}
+
+std::string flag_of(const Variable& variable) {
+    if (variable.secret) return "";
+    auto name = variable.name;
+    constexpr std::string_view prefix = "STEPLOG_";
+    if (name.substr(0, prefix.size()) == prefix) name.remove_prefix(prefix.size());
+    std::string flag = "--";
+    for (const char c : name) {
+        flag += c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    }
+    return flag;
+}
+
+Environment environment() {
+    Environment all;
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view text = *entry;
+        const auto equals = text.find('=');
+        if (equals == std::string_view::npos) continue;
+        all.emplace(text.substr(0, equals), text.substr(equals + 1));
+    }
+    return all;
+}
+
+void scrub_environment() {
+    for (const auto& variable : variables()) {
+        if (!variable.secret) continue;
+        const std::string name(variable.name);
+        // The value lies in the block that /proc/<pid>/environ shows; unsetenv alone leaves it
+        // there.
+        if (char* value = std::getenv(name.c_str())) explicit_bzero(value, std::strlen(value));
+        unsetenv(name.c_str());
+    }
+}
+
+}  // namespace steplog::server
