@@ -1,0 +1,142 @@
+#include "tools/resume/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "engine/inspect_json.h"
+#include "engine/inspect_redact.h"
+#include "tools/common/cli.h"
+
+namespace steplog::tools {
+namespace {
+
+// provision_customer's steps in their order (steps/provision_customer.cc). Other workflows are
+// known by their logs alone.
+struct KnownStep {
+    const char* name;
+    const char* provider;
+};
+constexpr std::array provision_customer = {
+    KnownStep{"create_clerk_user", "clerk"}, KnownStep{"update_customer", "stripe"},
+    KnownStep{"update_subscription", "stripe"}, KnownStep{"send_email", "e-mail service"}};
+
+class Calls {
+  public:
+    explicit Calls(const std::vector<Inspector::Step>& log) : log_(log) {}
+
+    void add(const std::string& step, const std::string& provider, bool certain) {
+        const Inspector::Step* known = find(step);
+        if (known && known->finished) return;
+        for (const PlannedCall& call : calls_)
+            if (call.step == step) return;
+        calls_.push_back(
+            {step, known && !known->provider.empty() ? known->provider : provider, certain});
+    }
+    bool any_finished() const {
+        return std::any_of(log_.begin(), log_.end(),
+                           [](const Inspector::Step& step) { return step.finished; });
+    }
+    std::vector<PlannedCall> take() { return std::move(calls_); }
+
+  private:
+    const Inspector::Step* find(const std::string& name) const {
+        const auto found = std::find_if(log_.begin(), log_.end(),
+                                        [&](const auto& step) { return step.name == name; });
+        return found == log_.end() ? nullptr : &*found;
+    }
+
+    const std::vector<Inspector::Step>& log_;
+    std::vector<PlannedCall> calls_;
+};
+
+std::vector<PlannedCall> calls_of(const InstanceRow& row, const std::vector<Inspector::Step>& log) {
+    Calls calls(log);
+    if (row.workflow != "provision_customer") {
+        if (!row.step.empty()) calls.add(row.step, "", true);
+        return calls.take();
+    }
+    // By hand means that the purchase is read again before anything else is done.
+    if (calls.any_finished() || row.step != "fetch_purchase")
+        calls.add(row.step.starts_with("recheck_purchase") ? row.step : "recheck_purchase",
+                  "stripe", row.step.starts_with("recheck_purchase"));
+    for (const Inspector::Step& step : log)
+        if (!step.finished && step.name == row.step) calls.add(step.name, step.provider, true);
+    for (const KnownStep& step : provision_customer)
+        calls.add(step.name, step.provider, step.name == row.step);
+    return calls.take();
+}
+
+std::string shown(const std::string& text) { return printable(redact_text(text)); }
+
+}  // namespace
+
+Plan make_plan(Inspector& inspector, const Resumable& resumable) {
+    Plan plan;
+    plan.skipped = resumable.skipped;
+    for (const InstanceRow& row : resumable.instances) {
+        Plan::Entry entry{row, calls_of(row, inspector.steps(row))};
+        for (const PlannedCall& call : entry.calls)
+            if (!call.provider.empty()) ++plan.calls_by_provider[call.provider];
+        plan.entries.push_back(std::move(entry));
+    }
+    return plan;
+}
+
+Json json_of(const Plan& plan) {
+    Json ids = Json::array(), instances = Json::array(), skipped = Json::array();
+    for (const Plan::Entry& entry : plan.entries) {
+        ids.push_back(redact_text(entry.row.id));
+        Json calls = Json::array();
+        for (const PlannedCall& call : entry.calls)
+            calls.push_back(
+                {{"step", redact_text(call.step)},
+                 {"provider", call.provider.empty() ? Json(nullptr) : Json(call.provider)},
+                 {"certain", call.certain}});
+        Json instance = steplog::json_of(entry.row);
+        instance["calls"] = std::move(calls);
+        instances.push_back(std::move(instance));
+    }
+    for (const Resumed::Skipped& one : plan.skipped)
+        skipped.push_back({{"id", redact_text(one.id)}, {"reason", one.reason}});
+    return {{"plan", true},
+            {"resumed", 0},
+            {"would_resume", plan.entries.size()},
+            {"ids", std::move(ids)},
+            {"skipped", std::move(skipped)},
+            {"instances", std::move(instances)},
+            {"calls_by_provider", plan.calls_by_provider}};
+}
+
+std::string render(const Plan& plan) {
+    std::string text = fmt::format("would resume {} instance{}; nothing was changed\n",
+                                   plan.entries.size(), plan.entries.size() == 1 ? "" : "s");
+    for (const Plan::Entry& entry : plan.entries) {
+        text += fmt::format("  {}  {}{}\n", coloured(shown(entry.row.id), Colour::bold),
+                            to_string(entry.row.state),
+                            entry.row.error_code.empty() ? "" : ", " + shown(entry.row.error_code));
+        bool later = false;
+        for (const PlannedCall& call : entry.calls) {
+            text += fmt::format("    {}{} -> {}\n",
+                                call.certain ? ""
+                                : later      ? "then "
+                                             : "first ",
+                                shown(call.step),
+                                call.provider.empty() ? "no provider" : shown(call.provider));
+            later = later || call.certain || call.step != "recheck_purchase";
+        }
+        if (entry.calls.empty()) text += "    its workflow decides what comes next\n";
+    }
+    if (!plan.calls_by_provider.empty()) {
+        text += "calls, without retries, if every workflow goes on as usual:\n";
+        for (const auto& [provider, count] : plan.calls_by_provider)
+            text += fmt::format("  {:<16} {}\n", shown(provider), count);
+    }
+    if (!plan.skipped.empty()) text += fmt::format("would skip {}:\n", plan.skipped.size());
+    for (const Resumed::Skipped& one : plan.skipped)
+        text += fmt::format("  {}  {}\n", shown(one.id), shown(one.reason));
+    return text;
+}
+
+}  // namespace steplog::tools
