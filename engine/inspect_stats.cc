@@ -173,6 +173,16 @@ CustomerView Inspector::customer(const std::string& id) {
     static const std::string events_sql = std::string("SELECT ") + rows::event_columns +
                                           ", events.instance " + rows::event_tables +
                                           "WHERE events.subject=? ORDER BY events.seq";
+    // An event that names its customer only indirectly is known by its instance, which bears its
+    // id.
+    static const std::string started_sql =
+        std::string(
+            "WITH RECURSIVE sources(name) AS (SELECT min(source) FROM events UNION ALL "
+            "SELECT (SELECT min(source) FROM events WHERE source>name) FROM sources "
+            "WHERE name IS NOT NULL) SELECT ") +
+        rows::event_columns + " " + rows::event_tables +
+        "WHERE events.source IN (SELECT name FROM sources) AND events.id=? AND events.instance=? "
+        "AND events.subject IS NOT ?";
     static const std::string instance_sql =
         std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE seq=?";
     view = file_.read([&](Statements& statements) {
@@ -187,6 +197,10 @@ CustomerView Inspector::customer(const std::string& id) {
             Query read(statements, instance_sql.c_str(), seq);
             if (!read.next()) continue;
             found.instances.push_back(rows::read_instance(read));
+            const std::string& name = found.instances.back().id;
+            Query started(statements, started_sql.c_str(), name.substr(name.find('/') + 1), seq,
+                          id);
+            if (started.next()) found.events.push_back(rows::read_event(started));
             Query effects(statements,
                           "SELECT instances.id, e.step, e.at_ms, e.kind, e.data, e.payload, body, "
                           "coalesce((SELECT s.data FROM entries s WHERE s.instance=e.instance AND "
@@ -211,6 +225,9 @@ CustomerView Inspector::customer(const std::string& id) {
             fmt::format("nothing is known of the customer {}: workflow-inspect events "
                         "shows what has arrived",
                         printable(redact_text(id))));
+    std::stable_sort(view.events.begin(), view.events.end(), [](const auto& a, const auto& b) {
+        return a.received_at_ms < b.received_at_ms;
+    });
     std::stable_sort(view.effects.begin(), view.effects.end(),
                      [](const auto& a, const auto& b) { return a.at_ms < b.at_ms; });
     return view;

@@ -5,6 +5,7 @@
 
 #include <malloc.h>
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -155,6 +156,9 @@ class Machine {
         } catch (const OpenError& error) {
             return refused(error.what(), ledger);
         } catch (const StoreError& error) {
+            return refused(error.what(), ledger);
+        } catch (const std::future_error& error) {
+            // The store that acknowledges too early has nobody left to tell.
             return refused(error.what(), ledger);
         }
         return !vfs_.is_cut() && !ledger.store_has_failed();

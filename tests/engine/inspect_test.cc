@@ -284,22 +284,29 @@ TEST_F(InspectorTest, KnowsACustomersEventsInstancesAndEffects) {
     event.disposition = NewEvent::Disposition::ignored;
     event.reason = "nobody wants it";
     house.engine().accept(event, std::nullopt);
+    NewEvent indirect{.source = "shop",
+                      .id = "evt_3",
+                      .type = "paid",
+                      .subject = "session_1",
+                      .body = R"({"what":""})"};
+    house.engine().accept(
+        indirect, NewInstance{.id = "order/evt_3", .workflow = "order", .key = "shop:true::cus_1"});
     start("order/reconcile/cus_1/sub_1", "");
     start("order/else", "", "shop:true::cus_11");
     house.engine().run_until_idle();
     const Json view = json_of(inspector().customer("cus_1"));
-    EXPECT_EQ(view.at("events").size(), 2u);
-    ASSERT_EQ(view.at("instances").size(), 2u);
+    EXPECT_EQ(view.at("events").size(), 3u);
+    ASSERT_EQ(view.at("instances").size(), 3u);
     EXPECT_EQ(view.at("instances").at(0).at("id"), "order/evt_1");
-    ASSERT_EQ(view.at("effects").size(), 4u);
+    ASSERT_EQ(view.at("effects").size(), 6u);
     EXPECT_EQ(view.at("effects").at(1).at("provider"), "bank");
     EXPECT_THAT(dump(view), Not(HasSubstr("ann@")));
     EXPECT_THROW(inspector().customer("cus_9"), InspectError);
 
     EXPECT_EQ(json_of(inspector().show("evt_1")).at("event").at("type"), "paid");
     const auto all = inspector().events(false, 0), unrouted = inspector().events(true, 0);
-    ASSERT_EQ(all.size(), 2u);
-    EXPECT_EQ(all.front().id, "evt_2");
+    ASSERT_EQ(all.size(), 3u);
+    EXPECT_EQ(all.front().id, "evt_3");
     EXPECT_EQ(all.back().instance, "order/evt_1");
     ASSERT_EQ(unrouted.size(), 1u);
     EXPECT_EQ(unrouted.front().reason, "nobody wants it");
