@@ -128,9 +128,9 @@ void GroupCommit::commit(Batch& batch) {
         }
         answered = true;
     };
-    const auto refuse = [&](const std::exception_ptr& reason) {
+    const auto refuse = [&](const StoreError& reason) {
         if (answered) return;
-        for (auto& item : batch) item->fail(reason);
+        for (auto& item : batch) item->fail(std::make_exception_ptr(reason));
     };
     try {
         if (health() == Health::failed) throw StoreError(StoreError::Kind::failed, failure_);
@@ -140,10 +140,10 @@ void GroupCommit::commit(Batch& batch) {
         std::lock_guard lock(mutex_);
         health_ = Health::ok;
     } catch (const SQLite::Exception& error) {
-        refuse(std::make_exception_ptr(give_up(error)));
+        refuse(give_up(error));
         return;
-    } catch (const StoreError&) {
-        refuse(std::current_exception());
+    } catch (const StoreError& error) {
+        refuse(error);
         return;
     }
     if (!answered) answer();

@@ -14,6 +14,7 @@ const base = new URL(process.env.STEPLOG_SANDBOX);
 const secret = process.env.STRIPE_WEBHOOK_SECRET;
 const stripe = new Stripe('sk_test_x', {
     host: base.hostname, port: base.port, protocol: 'http', maxNetworkRetries: 2, telemetry: false,
+    timeout: 5000,  // else a socket of the client's own pool keeps this process alive for 80 s
 });
 const clerk = createClerkClient({ secretKey: 'sk_test_y', apiUrl: base.origin });
 const resend = new Resend('re_x', { baseUrl: base.origin });

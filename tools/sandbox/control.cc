@@ -54,7 +54,12 @@ ExistingUser user_from_json(const Json& body) {
     user.external_id = string_at(body, "external_id");
     user.first_name = string_at(body, "first_name");
     user.last_name = string_at(body, "last_name");
-    if (const Json* metadata = member(body, "private_metadata")) user.private_metadata = *metadata;
+    if (const Json* metadata = member(body, "private_metadata")) {
+        if (!metadata->is_object()) {
+            throw std::invalid_argument("\"private_metadata\" must be an object");
+        }
+        user.private_metadata = *metadata;
+    }
     return user;
 }
 

@@ -212,6 +212,7 @@ HttpServer::~HttpServer() {
         for (Connection& connection : connections_) {
             if (!connection.ended) ::shutdown(connection.socket, SHUT_RDWR);
         }
+        changed_.notify_all();
     }
     const std::uint64_t one = 1;
     (void)!::write(stop_, &one, sizeof one);
@@ -336,7 +337,14 @@ void HttpServer::serve(Connection& connection) {
 }
 
 bool HttpServer::answer(int socket, const SandboxRequest& request, bool keep_alive) {
-    Served served = handler_(request);
+    Served served;
+    try {
+        served = handler_(request);
+    } catch (const std::exception& error) {
+        // A stand-in that cannot handle something must say so, not end the whole process.
+        served.reply =
+            json_reply(500, {{"error", fmt::format("the sandbox failed: {}", error.what())}});
+    }
     const steps::HttpReply& reply = served.reply;
     bool goes_on = served.delay == Ms(0) || wait_for_peer(socket, served.delay);
     if (goes_on) {

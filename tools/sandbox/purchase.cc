@@ -42,7 +42,8 @@ class Teller {
             create_customer();
         } else {
             purchase.customer = options_.customer;
-            if (!account_.customers.find(options_.customer)) {
+            const auto known = account_.customers.find(options_.customer);
+            if (!known || member(*known, "deleted") != nullptr) {
                 throw std::invalid_argument(
                     "no such customer in the sandbox; make one by a purchase "
                     "without \"customer\" or by POST /v1/customers");

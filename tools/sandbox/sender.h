@@ -55,7 +55,7 @@ struct Acknowledgement {
 class Sender {
   public:
     explicit Sender(SenderOptions options);
-    ~Sender();  // abandons what is not delivered yet
+    ~Sender();  // waits for attempts that are running, abandons what is not delivered yet
     Sender(const Sender&) = delete;
     Sender& operator=(const Sender&) = delete;
 
