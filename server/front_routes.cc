@@ -203,7 +203,15 @@ class Routes::Library : public httplib::Server {
 };
 
 Routes::Routes(std::size_t body_max, int idle_seconds, int requests_max)
-    : library_(std::make_unique<Library>(body_max, idle_seconds, requests_max)) {}
+    : library_(std::make_unique<Library>(body_max, idle_seconds, requests_max)) {
+    // The library makes its tables at the first request: made here, before any worker runs, they
+    // cost no first customer anything, and every thread finds them made.
+    RouteCall first;
+    first.request.method = "GET";
+    first.request.target = "/";
+    first.request.headers = {{"host", "first"}};
+    answer(first);
+}
 
 Routes::~Routes() = default;
 

@@ -21,7 +21,6 @@ namespace {
 // A program that ends while a test writes to it must not take the test along.
 [[maybe_unused]] const auto sigpipe_before = std::signal(SIGPIPE, SIG_IGN);
 
-
 using Clock = std::chrono::steady_clock;
 
 Process::Timeout left_until(Clock::time_point deadline) {
