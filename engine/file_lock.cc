@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "engine/errors.h"
 
@@ -23,6 +24,16 @@ std::string holder_of(int descriptor) {
     return pid.empty() ? "another process" : fmt::format("process {}", pid);
 }
 
+// Whoever only asks whether it is held has it for an instant; an owner keeps it for life.
+bool taken(int descriptor) {
+    constexpr int tries = 10;
+    for (int attempt = 1; flock(descriptor, LOCK_EX | LOCK_NB) != 0; ++attempt) {
+        if (attempt == tries) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return true;
+}
+
 }  // namespace
 
 FileLock::FileLock(const std::filesystem::path& database)
@@ -33,7 +44,7 @@ FileLock::FileLock(const std::filesystem::path& database)
             fmt::format("cannot make the lock file {}: {}; the directory must exist and be "
                         "writable for this user",
                         lock_path(database), std::strerror(errno)));
-    if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    if (!taken(descriptor_)) {
         const std::string holder = holder_of(descriptor_);
         close(descriptor_);
         throw LockedError(
