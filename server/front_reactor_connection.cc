@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view continue_answer = "HTTP/1.1 100 Continue\r\n\r\n";
 // How long, and for how many bytes, a refused sender is listened to so that it can read why.
 constexpr Ms linger_deadline{2000};
-constexpr std::size_t linger_bytes_max = 1024 * 1024;
+constexpr std::size_t linger_bytes_max = 32 * 1024 * 1024;  // nothing of it is kept
 
 void clear(std::string& text) { std::string().swap(text); }
 
