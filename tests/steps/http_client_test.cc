@@ -175,7 +175,14 @@ TEST(HttpClient, BoundsTheTimeToConnect) {
 }
 
 TEST(HttpClient, CallsAnUnknownHostRefused) {
-    const Ending ending = get("https://no-such-host.invalid");
+    // By the system's own look-up, and without a name server: no label has more than 63 characters.
+    const Ending ending = get("https://" + std::string(64, 'x') + ".invalid");
+    expect_refused(ending, "dns");
+}
+
+TEST(HttpClient, CallsAHostWithoutAnAddressRefused) {
+    HttpClient client({.lookup = [](const std::string&) { return std::vector<std::string>(); }});
+    const Ending ending = attempt(client, make_request("GET", "https://api.example.com"));
     expect_refused(ending, "dns");
 }
 
