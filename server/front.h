@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/types.h"
+#include "server/front_limits.h"
 
 namespace httplib {
 class Server;
@@ -40,38 +40,14 @@ struct FrontEvent {
     std::int64_t took_ms = 0;      // from the request's first byte
 };
 
-struct FrontOptions {
+struct FrontOptions : FrontLimits {
     /// "127.0.0.1:8080", "[::1]:8080", "localhost:0"; no host (":8080") means 127.0.0.1, port 0 a
     /// free one.
     std::string listen = "127.0.0.1:8080";
-
-    // Sizes in bytes.
-    std::size_t body_max = 1024 * 1024;        // 413, unread; at most 16 MiB
-    std::size_t header_bytes_max = 16 * 1024;  // request line and headers together: 431
-    std::size_t header_lines_max = 64;         // 431
-    std::size_t target_max = 2048;             // path and query: 414
-    /// Of all requests and answers together; beyond it the largest unfinished one makes room.
-    std::size_t buffered_bytes_max = 64 * 1024 * 1024;
-
-    // Deadlines, each absolute: a byte now and then moves none of them.
-    Ms header_deadline{5000};    // accept, or a later request's first byte, to the last header: 408
-    Ms request_deadline{15000};  // a request's first byte to its last: 408
-    Ms answer_deadline{10000};   // its last byte to the route's answer: 503, that answer is dropped
-    Ms write_deadline{10000};    // the answer's first byte to its last: the connection is reset
-    Ms idle_deadline{5000};      // between two requests: closed
-
-    // Connections.
-    int connections_max = 4096;            // beyond it the one idle for longest makes room
-    int connections_per_address_max = 64;  // IPv6: per /64; 429. Not for trusted proxies
-    bool exempt_loopback = true;           // nor for loopback, unless false
-    int requests_per_connection_max = 100;
     /// Addresses or CIDR ranges whose X-Forwarded-For is believed.
     std::vector<std::string> trusted_proxies;
+    bool exempt_loopback = true;    // from connections_per_address_max, as trusted proxies are
     std::string tls_cert, tls_key;  // PEM files; both, or neither for plain HTTP
-
-    // Routes.
-    int workers = 64;     // threads that run them
-    int queue_max = 512;  // requests waiting for a worker; beyond it 503
 
     /// Called by the front's own thread and must not block, throw, or call the front.
     std::function<void(const FrontEvent&)> on_event;

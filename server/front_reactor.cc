@@ -42,6 +42,7 @@ Reactor::Reactor(const FrontOptions& options, const AddressRanges& trusted, Rout
       tls_(tls),
       limits_{.header_bytes_max = options.header_bytes_max,
               .header_lines_max = options.header_lines_max,
+              .line_max = options.line_max,
               .target_max = options.target_max,
               .body_max = options.body_max},
       connections_max_(static_cast<std::size_t>(options.connections_max)),

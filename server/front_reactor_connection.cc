@@ -11,9 +11,6 @@ namespace steplog::server {
 namespace {
 
 constexpr std::string_view continue_answer = "HTTP/1.1 100 Continue\r\n\r\n";
-// How long, and for how many bytes, a refused sender is listened to so that it can read why.
-constexpr Ms linger_deadline{2000};
-constexpr std::size_t linger_bytes_max = 32 * 1024 * 1024;  // nothing of it is kept
 
 void clear(std::string& text) { std::string().swap(text); }
 
@@ -241,7 +238,7 @@ void Reactor::finish(Connection& connection) {
     if (connection.close_after || draining_) {
         connection.channel.finish_writing();
         connection.phase = Phase::lingering;
-        deadlines_.move(connection, now_ + linger_deadline);
+        deadlines_.move(connection, now_ + options_.linger_deadline);
         watch(connection, EPOLLIN);
         return;
     }
@@ -258,7 +255,8 @@ void Reactor::discard(Connection& connection) {
     const Progress progress = connection.channel.discard(buffer_.data(), buffer_.size(), count);
     if (progress == Progress::wants_read) return;
     connection.discarded += count;
-    if (progress != Progress::done || connection.discarded > linger_bytes_max) close(connection);
+    if (progress != Progress::done || connection.discarded > options_.discarded_bytes_max)
+        close(connection);
 }
 
 void Reactor::abandon(Connection& connection, FrontEvent::Kind kind, std::string_view reason) {

@@ -33,7 +33,7 @@ Settings:
 std::string table_of_settings() {
     std::string table = examples;
     for (const auto& variable : variables()) {
-        table += fmt::format("  {:<24} {}", variable.name, variable.meaning);
+        table += fmt::format("  {:<35} {}", variable.name, variable.meaning);
         if (!variable.default_value.empty()) table += fmt::format(" [{}]", variable.default_value);
         if (variable.secret) table += fmt::format(" (or {}_FILE)", variable.name);
         table += "\n";

@@ -34,7 +34,9 @@ constexpr Ms last_answers = Ms(300);  // of the second between the store's failu
 /// How to reach the providers, and with which keys.
 struct Outside {
     Outside(const Settings& settings, const Clock& clock)
-        : providers{.stripe = {http, clock, {settings.stripe_api_base, settings.stripe_secret_key}},
+        : http({.connect_timeout = settings.http_connect_timeout,
+                .reply_max = settings.http_reply_max}),
+          providers{.stripe = {http, clock, {settings.stripe_api_base, settings.stripe_secret_key}},
                     .clerk = {http, clock, {settings.clerk_api_base, settings.clerk_secret_key}},
                     .app_url = settings.app_url,
                     .email_from = settings.email_from,
@@ -101,8 +103,8 @@ class FrontLog {
 
 FrontOptions front_options(const Settings& settings, FrontLog& log) {
     FrontOptions options;
+    static_cast<FrontLimits&>(options) = settings.front;
     options.listen = settings.listen;
-    options.body_max = settings.body_max;
     options.trusted_proxies = settings.trusted_proxies;
     options.tls_cert = settings.tls_cert;
     options.tls_key = settings.tls_key;
@@ -114,6 +116,7 @@ StripeWebhookOptions webhook_options(const Settings& settings, const Front& fron
     StripeWebhookOptions options;
     options.secrets = settings.stripe_webhook_secrets;
     options.routing.livemode = settings.livemode();
+    options.failures_per_second = settings.signature_failures;
     options.is_exempt = [&front](std::string_view address) { return front.is_exempt(address); };
     return options;
 }

@@ -7,197 +7,23 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <stdexcept>
 
 #include "engine/text.h"
 #include "server/front_address.h"
 #include "server/settings_checks.h"
-#include "steps/address.h"
+#include "server/settings_front.h"
+#include "server/settings_reader.h"
 
 namespace steplog::server {
 namespace {
 
 constexpr std::size_t webhook_secret_bytes_min = 16;
-constexpr std::size_t secret_file_bytes_max = 64 * 1024;
-constexpr std::string_view duration_forms = "write a duration like 500ms, 30s, 5m, 2h or 30d";
 
 bool begins_with(std::string_view text, std::string_view prefix) {
     return text.substr(0, prefix.size()) == prefix;
 }
 
-/// Takes values from flags, environment and secret files, and collects what is wrong with them.
-class Reader {
-  public:
-    Reader(const Environment& environment, const Environment& flags, SettingsRead& read)
-        : environment_(environment), flags_(flags), read_(read) {}
-
-    void problem(std::string_view name, std::string_view what) {
-        read_.problems.push_back(fmt::format("{}: {}", name, what));
-    }
-    void warning(std::string_view name, std::string_view what) {
-        read_.warnings.push_back(fmt::format("{}: {}", name, what));
-    }
-
-    /// The value in force, or the default; "" when there is neither.
-    std::string text(std::string_view name) const {
-        const Variable& variable = find(name);
-        for (const auto* source : {&flags_, &environment_}) {
-            const auto found = source->find(std::string(name));
-            if (found != source->end() && !found->second.empty()) return found->second;
-        }
-        return std::string(variable.default_value);
-    }
-
-    /// A secret, from the variable itself or the file that NAME_FILE names. Nothing when neither is
-    /// set; "" when there is a problem, which is then noted.
-    std::optional<std::string> secret(std::string_view name) {
-        std::string value = text(name);
-        const std::string file_name = fmt::format("{}_FILE", name);
-        const auto file = environment_.find(file_name);
-        if (file != environment_.end() && !file->second.empty()) {
-            if (value.empty()) return from_file(file_name, file->second);
-            problem(name, fmt::format("is set beside {}; set one of the two", file_name));
-            return "";
-        }
-        return value.empty() ? std::nullopt : std::optional(value);
-    }
-
-    std::string required_secret(std::string_view name, std::string_view hint) {
-        const auto value = secret(name);
-        if (!value) {
-            problem(name, fmt::format("is missing; set it, or {}_FILE to a file that holds it ({})",
-                                      name, hint));
-        }
-        return value.value_or("");
-    }
-
-    /// Checks what was read of a secret, or a part of it.
-    void expect_plain(std::string_view name, std::string_view secret) {
-        if (is_plain_ascii(secret)) return;
-        problem(name,
-                "holds a blank, a line break or another character that no key has; copy it again");
-    }
-
-    Ms duration(std::string_view name, Ms min, Ms max) {
-        const auto value = parse_duration(text(name));
-        if (!value) {
-            problem(name, fmt::format("\"{}\" is no duration; {}", printable(text(name)),
-                                      duration_forms));
-        } else if (*value < min || *value > max) {
-            problem(name, fmt::format("must be between {} and {}", format_duration(min),
-                                      format_duration(max)));
-        } else {
-            return *value;
-        }
-        return min;
-    }
-
-    int count(std::string_view name, int max) {
-        const auto value = parse_count(text(name), max);
-        if (value && *value >= 1) return static_cast<int>(*value);
-        problem(name,
-                fmt::format("\"{}\" is no whole number from 1 to {}", printable(text(name)), max));
-        return 1;
-    }
-
-    std::size_t size(std::string_view name, std::size_t min, std::size_t max) {
-        const auto value = parse_size(text(name));
-        if (!value) {
-            problem(name, fmt::format("\"{}\" is no size; write a size like 512KiB or 1MiB",
-                                      printable(text(name))));
-        } else if (*value < min || *value > max) {
-            problem(name,
-                    fmt::format("must be between {} and {}", format_size(min), format_size(max)));
-        } else {
-            return *value;
-        }
-        return min;
-    }
-
-    template <class T>
-    T choice(std::string_view name, const std::vector<std::pair<std::string_view, T>>& choices,
-             T otherwise) {
-        const std::string value = text(name);
-        if (value.empty()) return otherwise;
-        std::vector<std::string_view> words;
-        for (const auto& [word, meaning] : choices) {
-            if (word == value) return meaning;
-            words.push_back(word);
-        }
-        problem(name,
-                fmt::format("\"{}\" is none of: {}", printable(value), fmt::join(words, ", ")));
-        return otherwise;
-    }
-
-    /// Notes what `check` throws as the setting's problem. Its texts hold no secrets.
-    template <class Check>
-    void expect(std::string_view name, Check&& check) {
-        try {
-            check();
-        } catch (const std::exception& error) {
-            problem(name, error.what());
-        }
-    }
-
-    /// Where a provider lives, without a '/' at the end.
-    std::string base_url(std::string_view name) {
-        std::string value = text(name);
-        expect(name, [&] { steps::parse_base_url(value); });
-        if (!value.empty() && value.back() == '/') value.pop_back();
-        return value;
-    }
-
-    /// A page that people are sent to.
-    std::string page_url(std::string_view name) {
-        const std::string value = text(name);
-        const auto host_at = value.find("://") + 3;
-        const auto path_at = std::min(value.find_first_of("/?#", host_at), value.size());
-        expect(name, [&] { steps::parse_base_url(value.substr(0, path_at)); });
-        if (!is_plain_ascii(value) || value.find_first_of("\"<>\\") != std::string::npos) {
-            problem(name, "holds a character that no URL has; write it percent-encoded");
-        }
-        return value;
-    }
-
-    /// A value's beginning, fit to stand in a message on a terminal.
-    static std::string printable(const std::string& value) {
-        constexpr std::size_t length_max = 60;
-        std::string shown;
-        for (const char c : value.substr(0, length_max)) {
-            shown += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-        }
-        return value.size() > length_max ? shown + "…" : shown;
-    }
-
-  private:
-    static const Variable& find(std::string_view name) {
-        for (const auto& variable : variables()) {
-            if (variable.name == name) return variable;
-        }
-        throw std::logic_error(fmt::format("{} is not in the table of settings", name));
-    }
-
-    std::string from_file(const std::string& name, const std::string& path) {
-        errno = 0;
-        std::ifstream file(path, std::ios::binary);
-        std::string value(secret_file_bytes_max + 1, '\0');
-        file.read(value.data(), static_cast<std::streamsize>(value.size()));
-        if (!file.eof() || file.bad()) {
-            const char* why = errno != 0 ? std::strerror(errno) : "it is larger than 64 KiB";
-            problem(name, fmt::format("cannot read {}: {}", printable(path), why));
-            return "";
-        }
-        value.resize(static_cast<std::size_t>(file.gcount()));
-        while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.pop_back();
-        if (value.empty())
-            problem(name, fmt::format("{} is empty; it must hold the secret", printable(path)));
-        return value;
-    }
-
-    const Environment& environment_;
-    const Environment& flags_;
-    SettingsRead& read_;
-};
+using Reader = SettingsReader;
 
 void read_engine(Reader& reader, Settings& settings, bool on_terminal) {
     using std::chrono::hours;
@@ -211,7 +37,6 @@ void read_engine(Reader& reader, Settings& settings, bool on_terminal) {
     reader.expect("STEPLOG_LISTEN", [&] { parse_listen(settings.listen); });
     settings.workers = reader.count("STEPLOG_WORKERS", 1024);
     settings.lease = reader.duration("STEPLOG_LEASE", Ms(100), hours(1));
-    settings.body_max = reader.size("STEPLOG_MAX_BODY", 1024, 16 * 1024 * 1024);
     settings.retention = reader.duration("STEPLOG_RETENTION", minutes(1), hours(24 * 3650));
     settings.log_level = reader.choice<LogLevel>("STEPLOG_LOG_LEVEL",
                                                  {{"debug", LogLevel::debug},
@@ -233,6 +58,10 @@ void read_engine(Reader& reader, Settings& settings, bool on_terminal) {
                        "is shorter than STEPLOG_RETRY_BASE; make it at least as long");
     }
     settings.http_timeout = reader.duration("STEPLOG_HTTP_TIMEOUT", Ms(10), minutes(10));
+    settings.front = read_front_limits(reader);
+    settings.signature_failures = reader.count("STEPLOG_MAX_SIGNATURE_FAILURES", 100'000);
+    settings.http_connect_timeout = reader.duration("STEPLOG_CONNECT_TIMEOUT", Ms(10), minutes(1));
+    settings.http_reply_max = reader.size("STEPLOG_MAX_REPLY", 64 * 1024, 64 * 1024 * 1024);
     settings.trusted_proxies = split_list(reader.text("STEPLOG_TRUSTED_PROXIES"));
     reader.expect("STEPLOG_TRUSTED_PROXIES",
                   [&] { AddressRanges ranges(settings.trusted_proxies); });
@@ -395,7 +224,6 @@ std::vector<std::string> describe(const Settings& settings) {
     add("STEPLOG_LISTEN", settings.listen);
     add("STEPLOG_WORKERS", settings.workers);
     add("STEPLOG_LEASE", format_duration(settings.lease));
-    add("STEPLOG_MAX_BODY", format_size(settings.body_max));
     add("STEPLOG_RETENTION", format_duration(settings.retention));
     add("STEPLOG_RETRY_FOR", format_duration(settings.retry.retry_for));
     const bool unlimited = settings.retry.attempts_max == RetryPolicy{}.attempts_max;
@@ -404,6 +232,10 @@ std::vector<std::string> describe(const Settings& settings) {
     add("STEPLOG_RETRY_BASE", format_duration(settings.retry.base));
     add("STEPLOG_RETRY_CAP", format_duration(settings.retry.cap));
     add("STEPLOG_HTTP_TIMEOUT", format_duration(settings.http_timeout));
+    add("STEPLOG_CONNECT_TIMEOUT", format_duration(settings.http_connect_timeout));
+    add("STEPLOG_MAX_REPLY", format_size(settings.http_reply_max));
+    for (auto& line : describe_front_limits(settings.front)) lines.push_back(std::move(line));
+    add("STEPLOG_MAX_SIGNATURE_FAILURES", settings.signature_failures);
     add("STEPLOG_TRUSTED_PROXIES", fmt::format("{}", fmt::join(settings.trusted_proxies, ",")));
     add("STRIPE_SECRET_KEY", last_four(settings.stripe_secret_key));
     add("STRIPE_WEBHOOK_SECRET", fmt::format("{} set", settings.stripe_webhook_secrets.size()));

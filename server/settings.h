@@ -10,6 +10,7 @@
 
 #include "engine/retry.h"
 #include "engine/types.h"
+#include "server/front_limits.h"
 
 namespace steplog::server {
 
@@ -22,12 +23,15 @@ struct Settings {
     std::string listen;
     int workers = 0;
     Ms lease{0};
-    std::size_t body_max = 0;
     Ms retention{0};
     LogLevel log_level = LogLevel::info;
     LogFormat log_format = LogFormat::json;
     RetryPolicy retry;
     Ms http_timeout{0};
+    Ms http_connect_timeout{0};
+    std::size_t http_reply_max = 0;
+    FrontLimits front;
+    int signature_failures = 0;                // a second, of one address
     std::vector<std::string> trusted_proxies;  // addresses or CIDR ranges
 
     std::string stripe_secret_key;

@@ -10,6 +10,8 @@
 #include <fstream>
 
 #include "server/settings_checks.h"
+#include "server/settings_front.h"
+#include "steps/http_client.h"
 
 namespace steplog::server {
 namespace {
@@ -61,7 +63,9 @@ TEST(Settings, HaveTheDocumentedDefaults) {
     EXPECT_EQ(settings.listen, "127.0.0.1:8080");
     EXPECT_EQ(settings.workers, 64);
     EXPECT_EQ(settings.lease, std::chrono::seconds(30));
-    EXPECT_EQ(settings.body_max, 1024U * 1024);
+    EXPECT_EQ(settings.http_connect_timeout, steps::HttpClientOptions().connect_timeout);
+    EXPECT_EQ(settings.http_reply_max, steps::HttpClientOptions().reply_max);
+    EXPECT_EQ(settings.signature_failures, 20);
     EXPECT_EQ(settings.retention, std::chrono::hours(720));
     EXPECT_EQ(settings.log_level, LogLevel::info);
     EXPECT_EQ(settings.log_format, LogFormat::json);
@@ -75,6 +79,49 @@ TEST(Settings, HaveTheDocumentedDefaults) {
     EXPECT_EQ(settings.email_by, EmailBy::off);
     EXPECT_EQ(settings.livemode(), false);
     EXPECT_THAT(settings.trusted_proxies, IsEmpty());
+}
+
+TEST(Settings, GiveTheFrontTheLimitsItHasWithoutThem) {
+    EXPECT_EQ(describe_front_limits(read(good()).settings.front),
+              describe_front_limits(FrontLimits()));
+}
+
+TEST(Settings, CanChangeEveryLimitOfTheFront) {
+    const auto defaults = describe_front_limits(FrontLimits());
+    ASSERT_EQ(defaults.size(), 18U);
+    for (const auto& line : defaults) {
+        const std::string name = line.substr(0, line.find('='));
+        // One more of the unit: in bounds everywhere, and at odds with no other limit.
+        std::string value = line.substr(name.size() + 1);
+        const auto digits = value.find_first_not_of("0123456789");
+        const int number = std::stoi(value);
+        value = std::to_string(name == "STEPLOG_MAX_TARGET" ? 1 : number + 1) +
+                (digits == std::string::npos ? "" : value.substr(digits));
+        if (name == "STEPLOG_HEADER_TIMEOUT") value = "4s";
+        if (name == "STEPLOG_MAX_BODY") value = "2MiB";
+        for (const auto& [environment, flags] :
+             {std::pair(with(name, value), Environment()), {good(), {{name, value}}}}) {
+            const auto changed = read(environment, flags);
+            EXPECT_THAT(changed.problems, IsEmpty()) << name;
+            const auto lines = describe(changed.settings);
+            EXPECT_THAT(lines, ::testing::Contains(name + "=" + value));
+        }
+    }
+}
+
+TEST(Settings, RefuseLimitsOfTheFrontThatContradictEachOther) {
+    for (const auto& [name, value, blamed] :
+         {std::tuple("STEPLOG_REQUEST_TIMEOUT", "1s", "STEPLOG_REQUEST_TIMEOUT"),
+          {"STEPLOG_HEADER_TIMEOUT", "1m", "STEPLOG_REQUEST_TIMEOUT"},
+          {"STEPLOG_MAX_TARGET", "8KiB", "STEPLOG_MAX_LINE"},
+          {"STEPLOG_MAX_LINE", "17KiB", "STEPLOG_MAX_HEADER"},
+          {"STEPLOG_MAX_BODY", "16777217B", "STEPLOG_MAX_BODY"},
+          {"STEPLOG_MAX_BUFFERED", "3MiB", "STEPLOG_MAX_BUFFERED"}}) {
+        EXPECT_THAT(read(with(name, value)).problems,
+                    ElementsAre(::testing::StartsWith(blamed + std::string(": "))))
+            << name;
+    }
+    EXPECT_THAT(read(with("STEPLOG_MAX_BODY", "16MiB")).problems, IsEmpty());
 }
 
 TEST(Settings, TakeCertificateAndKeyTogetherAndReadable) {
@@ -121,11 +168,16 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"STEPLOG_WORKERS", "many"}, Bad{"STEPLOG_WORKERS", "1025"}, Bad{"STEPLOG_LEASE", "30"},
         Bad{"STEPLOG_LEASE", "30 s"}, Bad{"STEPLOG_LEASE", "1ms"}, Bad{"STEPLOG_MAX_BODY", "1MB"},
         Bad{"STEPLOG_MAX_BODY", "17MiB"}, Bad{"STEPLOG_MAX_BODY", "0"},
-        Bad{"STEPLOG_RETENTION", "0s"}, Bad{"STEPLOG_LOG_LEVEL", "loud"},
-        Bad{"STEPLOG_LOG_FORMAT", "xml"}, Bad{"STEPLOG_RETRY_FOR", "forever"},
-        Bad{"STEPLOG_RETRY_ATTEMPTS", "0"}, Bad{"STEPLOG_RETRY_BASE", "0s"},
-        Bad{"STEPLOG_RETRY_CAP", "500ms"}, Bad{"STEPLOG_HTTP_TIMEOUT", "1h"},
-        Bad{"STEPLOG_TRUSTED_PROXIES", "proxy.internal"},
+        Bad{"STEPLOG_HEADER_TIMEOUT", "0s"}, Bad{"STEPLOG_REQUEST_TIMEOUT", "soon"},
+        Bad{"STEPLOG_IDLE_TIMEOUT", "1h"}, Bad{"STEPLOG_MAX_CONNECTIONS", "0"},
+        Bad{"STEPLOG_MAX_CONNECTIONS_PER_ADDRESS", "-1"}, Bad{"STEPLOG_MAX_HEADER", "2MiB"},
+        Bad{"STEPLOG_MAX_HEADER_COUNT", "0"}, Bad{"STEPLOG_MAX_QUEUE", "unlimited"},
+        Bad{"STEPLOG_MAX_SIGNATURE_FAILURES", "0"}, Bad{"STEPLOG_CONNECT_TIMEOUT", "2m"},
+        Bad{"STEPLOG_MAX_REPLY", "1KiB"}, Bad{"STEPLOG_RETENTION", "0s"},
+        Bad{"STEPLOG_LOG_LEVEL", "loud"}, Bad{"STEPLOG_LOG_FORMAT", "xml"},
+        Bad{"STEPLOG_RETRY_FOR", "forever"}, Bad{"STEPLOG_RETRY_ATTEMPTS", "0"},
+        Bad{"STEPLOG_RETRY_BASE", "0s"}, Bad{"STEPLOG_RETRY_CAP", "500ms"},
+        Bad{"STEPLOG_HTTP_TIMEOUT", "1h"}, Bad{"STEPLOG_TRUSTED_PROXIES", "proxy.internal"},
         Bad{"STEPLOG_TRUSTED_PROXIES", "10.0.0.0/33"}, Bad{"STRIPE_SECRET_KEY", ""},
         Bad{"STRIPE_SECRET_KEY", "pk_live_x"}, Bad{"STRIPE_SECRET_KEY", "whsec_x"},
         Bad{"STRIPE_SECRET_KEY", "sk_test_x\n"}, Bad{"STRIPE_WEBHOOK_SECRET", ""},
