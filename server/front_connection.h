@@ -44,8 +44,11 @@ struct Connection {
     std::string limit_key;  // "" for one that is exempt
     Phase phase = Phase::idle;
     SteadyTime deadline;
-    std::uint32_t interest = 0;  // what epoll watches it for
-    std::string received;        // not yet handed over
+    SteadyTime waits_since;       // for the peer: its request, or that it reads the answer
+    std::uint32_t interest = 0;   // what epoll watches it for
+    std::string received;         // not yet handed over
+    std::size_t vetted = 0;       // bytes of it that were found to be an unfinished head
+    std::size_t line_begins = 0;  // in them: the line without an end
     std::string to_send;
     std::size_t sent = 0;       // of to_send
     std::size_t charged = 0;    // what the budget counts for it

@@ -1,5 +1,5 @@
-// What the front allows anybody, all of it settings: sizes, deadlines, connections. Zero means
-// nothing special anywhere: no limit can be switched off. Used by the settings and by the front.
+// What the front allows anybody, all of it settings: sizes, deadlines, connections. None can be
+// switched off. Used by the settings and by the front.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ struct FrontLimits {
     Ms linger_deadline{2000};    // after the last answer, for what the client still sends
 
     // Connections.
-    int connections_max = 4096;            // beyond it the one idle for longest makes room
+    int connections_max = 4096;            // beyond it those waited for longest go
     int connections_per_address_max = 64;  // IPv6: per /64; 429. Not for trusted proxies, loopback
     int requests_per_connection_max = 100;
 

@@ -21,6 +21,7 @@ constexpr std::uint64_t listener_id = 0;
 constexpr std::uint64_t wake_id = 1;
 constexpr int accepted_per_turn_max = 64;
 constexpr Ms accept_pause{100};
+constexpr std::size_t evicted_share = 64;  // one in so many connections, when one must go
 // The database, its log, the standard streams, outbound calls: what else the process has open.
 constexpr std::uint64_t other_files = 256;
 
@@ -28,10 +29,8 @@ void must(int result, const char* what) {
     if (result < 0) throw std::system_error(errno, std::generic_category(), what);
 }
 
-bool can_be_evicted(Phase phase) {
-    return phase == Phase::handshake || phase == Phase::idle || phase == Phase::head ||
-           phase == Phase::lingering;
-}
+/// The peer is waited for, not a worker.
+bool can_be_evicted(Phase phase) { return phase != Phase::working && phase != Phase::closed; }
 
 }  // namespace
 
@@ -162,7 +161,7 @@ void Reactor::admit(int socket, const sockaddr_storage& peer) {
             return;
         }
     }
-    if (open_ >= connections_max_ && !evict_idle()) {
+    if (open_ >= connections_max_ && !evict()) {
         turn_away(socket, address, 503, "too many connections; try again in a moment");
         return;
     }
@@ -172,6 +171,7 @@ void Reactor::admit(int socket, const sockaddr_storage& peer) {
     connection->limit_key = key;
     connection->phase = tls_ ? Phase::handshake : Phase::idle;
     connection->began_at = now_;
+    connection->waits_since = now_;
     connection->interest = EPOLLIN;
     epoll_event event{.events = EPOLLIN, .data = {.u64 = id}};
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket, &event) != 0) {
@@ -188,6 +188,9 @@ void Reactor::admit(int socket, const sockaddr_storage& peer) {
 
 void Reactor::turn_away(int socket, const Address& peer, int status, std::string_view reason) {
     if (!tls_) {
+        // What came with the connection is taken first: bytes that nobody read would turn the end
+        // into a reset, which can overtake the answer.
+        ::recv(socket, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
         const std::string bytes = render_refusal(status, reason, false);
         // Whether it arrives is the peer's affair.
         ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -204,19 +207,29 @@ void Reactor::pause_accepting() {
     epoll_event event{.events = 0, .data = {.u64 = listener_id}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.socket(), &event);
     accept_again_at_ = now_ + accept_pause;
-    evict_idle();
+    evict();
     report({.kind = FrontEvent::Kind::failed,
             .reason = "no file descriptor left for a new connection"});
 }
 
-bool Reactor::evict_idle() {
-    for (const auto& [deadline, id] : deadlines_) {
-        Connection& connection = *find(id);
-        if (!can_be_evicted(connection.phase)) continue;
-        abandon(connection, FrontEvent::Kind::evicted, "closed to make room for a new connection");
-        return true;
+bool Reactor::evict() {
+    // Whoever has kept us waiting longest, in whatever phase: a new connection that has just not
+    // spoken yet is never the one. Some at once, so that a storm of arrivals does not look at all
+    // connections for each.
+    std::vector<std::pair<SteadyTime, Connection*>> waiting;
+    for (const auto& [id, connection] : connections_) {
+        if (can_be_evicted(connection->phase))
+            waiting.emplace_back(connection->waits_since, connection.get());
     }
-    return false;
+    if (waiting.empty()) return false;
+    const std::size_t count = (waiting.size() + evicted_share - 1) / evicted_share;
+    const auto last = waiting.begin() + static_cast<std::ptrdiff_t>(count);
+    std::nth_element(waiting.begin(), last - 1, waiting.end());
+    std::for_each(waiting.begin(), last, [this](const auto& item) {
+        abandon(*item.second, FrontEvent::Kind::evicted,
+                "closed to make room for a new connection");
+    });
+    return true;
 }
 
 // ---- all connections ----

@@ -52,7 +52,7 @@ class Reactor {
     void admit(int socket, const sockaddr_storage& peer);
     void turn_away(int socket, const Address& peer, int status, std::string_view reason);
     void pause_accepting();
-    bool evict_idle();
+    bool evict();
 
     // One connection's life, in the order of its phases.
     void on_ready(Connection& connection, std::uint32_t events);
@@ -109,7 +109,7 @@ class Reactor {
     std::size_t open_ = 0;
     std::size_t buffered_ = 0;
     std::uint64_t next_id_ = 0;
-    std::array<char, 64 * 1024> buffer_{};
+    std::array<char, 16 * 1024> buffer_{};  // what one connection may send in one turn
     SteadyTime now_;
     bool draining_ = false;
 

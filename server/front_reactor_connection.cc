@@ -106,14 +106,26 @@ void Reactor::consider(Connection& connection) {
         connection.phase = Phase::head;
         connection.began_at = now_;
         // A first request's headers are due from the connection's beginning.
-        if (connection.served > 0) deadlines_.move(connection, now_ + options_.header_deadline);
+        if (connection.served > 0) {
+            connection.waits_since = now_;
+            deadlines_.move(connection, now_ + options_.header_deadline);
+        }
     }
     if (connection.phase == Phase::head) {
-        Verdict verdict = vet(connection.received, limits_);
+        const std::string& received = connection.received;
+        if (is_still_incomplete(received, connection.vetted, connection.line_begins, limits_)) {
+            connection.vetted = received.size();
+            return;
+        }
+        Verdict verdict = vet(received, limits_);
+        connection.vetted = 0;
         switch (verdict.kind) {
             case Verdict::Kind::incomplete:
+                connection.vetted = received.size();
+                connection.line_begins = verdict.line_begins;
                 return;
             case Verdict::Kind::refused:
+                if (verdict.head_only) connection.method = "HEAD";
                 refuse(connection, verdict.status, verdict.error);
                 return;
             case Verdict::Kind::accepted:
@@ -185,6 +197,7 @@ void Reactor::answer(Connection& connection, RouteAnswer answer) {
         connection.to_send += answer.bytes;
     }
     connection.phase = Phase::writing;
+    connection.waits_since = now_;
     deadlines_.move(connection, now_ + options_.write_deadline);
     recharge(connection);
     if (answer.usable) {
@@ -202,6 +215,7 @@ void Reactor::refuse(Connection& connection, int status, std::string_view reason
     connection.close_after = true;
     connection.to_send += render_refusal(status, reason, connection.method == "HEAD");
     connection.phase = Phase::writing;
+    connection.waits_since = now_;
     deadlines_.move(connection, now_ + options_.write_deadline);
     recharge(connection);
     report(kind, connection, status, reason);
@@ -243,6 +257,7 @@ void Reactor::finish(Connection& connection) {
         return;
     }
     connection.phase = Phase::idle;
+    connection.waits_since = now_;
     connection.method.clear();
     connection.path.clear();
     deadlines_.move(connection, now_ + options_.idle_deadline);

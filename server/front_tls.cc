@@ -44,6 +44,9 @@ std::shared_ptr<SSL_CTX> load(const std::string& certificate_file, const std::st
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(raw, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
+    // A read that meets something else than data (a key update, of which a peer may send any
+    // number) comes back, so that one connection cannot hold the thread of all.
+    SSL_CTX_clear_mode(raw, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(raw, select_http_1_1, nullptr);
     const bool prepared = SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION) == 1 &&

@@ -186,7 +186,8 @@ std::optional<Refusal> judge_request_line(std::string_view line, const VettingLi
 struct Lines {
     std::string_view request_line;
     std::vector<std::string_view> headers;
-    std::size_t head_bytes = 0;  // 0: not complete yet
+    std::size_t line_begins = 0;  // the last one's, complete or not
+    std::size_t head_bytes = 0;   // 0: not complete yet
 };
 
 Refusal too_long(bool in_request_line) {
@@ -224,6 +225,7 @@ std::optional<Refusal> split_lines(std::string_view bytes, const VettingLimits& 
     std::size_t at = 0;
     for (bool first = true;; first = false) {
         std::size_t end = 0;
+        lines.line_begins = at;
         if (auto refusal = judge_line(head.substr(at), first, limits.line_max, end)) return refusal;
         if (end == std::string_view::npos) {
             if (bytes.size() < limits.header_bytes_max) return std::nullopt;
@@ -410,8 +412,9 @@ std::optional<Refusal> judge_meaning(const RequestLine& line, const Lines& lines
     return std::nullopt;
 }
 
-Verdict refused(const Refusal& refusal) {
+Verdict refused(const Refusal& refusal, const RequestLine& line) {
     Verdict verdict;
+    verdict.head_only = line.method == "HEAD";
     verdict.kind = Verdict::Kind::refused;
     verdict.status = refusal.status;
     verdict.error = refusal.error;
@@ -423,15 +426,27 @@ Verdict refused(const Refusal& refusal) {
 Verdict vet(std::string_view bytes, const VettingLimits& limits) {
     Lines lines;
     RequestLine request_line;
-    if (auto refusal = split_lines(bytes, limits, lines, request_line)) return refused(*refusal);
-    if (lines.head_bytes == 0) return {};
+    if (auto refusal = split_lines(bytes, limits, lines, request_line)) {
+        return refused(*refusal, request_line);
+    }
     Verdict verdict;
+    verdict.line_begins = lines.line_begins;
+    if (lines.head_bytes == 0) return verdict;
     if (auto refusal = judge_meaning(request_line, lines, limits, verdict.request)) {
-        return refused(*refusal);
+        return refused(*refusal, request_line);
     }
     verdict.kind = Verdict::Kind::accepted;
     verdict.head_bytes = lines.head_bytes;
     return verdict;
+}
+
+bool is_still_incomplete(std::string_view bytes, std::size_t vetted, std::size_t line_begins,
+                         const VettingLimits& limits) {
+    if (vetted == 0 || bytes[vetted - 1] == '\r') return false;
+    if (bytes.size() >= limits.header_bytes_max || bytes.size() - line_begins > limits.line_max)
+        return false;
+    const std::string_view fresh = bytes.substr(vetted);
+    return std::none_of(fresh.begin(), fresh.end(), is_control);
 }
 
 }  // namespace steplog::server

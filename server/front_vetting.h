@@ -41,15 +41,23 @@ struct Verdict {
         accepted
     };
     Kind kind = Kind::incomplete;
-    int status = 0;              // refused
-    std::string_view error;      // refused: what is wrong and what is accepted; a literal, holds
-                                 // nothing of the request
-    std::size_t head_bytes = 0;  // accepted: where the body begins
-    VettedRequest request;       // accepted
+    int status = 0;               // refused
+    std::string_view error;       // refused: what is wrong and what is accepted; a literal, holds
+                                  // nothing of the request
+    bool head_only = false;       // refused: the request is a HEAD, so the answer has no body
+    std::size_t line_begins = 0;  // incomplete: where the line that has no end yet begins
+    std::size_t head_bytes = 0;   // accepted: where the body begins
+    VettedRequest request;        // accepted
 };
 
 /// Judges `bytes`, which begin with a request. Never reads past what it is given, and says
 /// `incomplete` for at most header_bytes_max bytes.
 Verdict vet(std::string_view bytes, const VettingLimits& limits);
+
+/// Whether `vet` is sure to find `bytes` incomplete, when it found their first `vetted` bytes so
+/// and gave `line_begins`. Looks at the new bytes only: whoever sends one at a time must not have
+/// the whole head read for each.
+bool is_still_incomplete(std::string_view bytes, std::size_t vetted, std::size_t line_begins,
+                         const VettingLimits& limits);
 
 }  // namespace steplog::server

@@ -41,7 +41,7 @@ const std::vector<Variable>& variables() {
         {"STEPLOG_WRITE_TIMEOUT", "10s", "an answer's first byte to its last, or it is reset"},
         {"STEPLOG_IDLE_TIMEOUT", "5s", "how long a connection waits for its next request"},
         {"STEPLOG_LINGER_TIMEOUT", "2s", "how long a refused sender is still listened to"},
-        {"STEPLOG_MAX_CONNECTIONS", "4096", "open at once; more make the idlest go"},
+        {"STEPLOG_MAX_CONNECTIONS", "4096", "open at once; more make the slowest go"},
         {"STEPLOG_MAX_CONNECTIONS_PER_ADDRESS", "64", "more of one address get 429"},
         {"STEPLOG_MAX_REQUESTS_PER_CONNECTION", "100", "then it is closed"},
         {"STEPLOG_REQUEST_WORKERS", "64", "threads that answer requests"},

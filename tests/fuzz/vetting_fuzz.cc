@@ -88,6 +88,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         hold(whole.kind == Kind::accepted && whole.head_bytes == early.head_bytes &&
              whole.request.headers == early.request.headers);
     }
+    if (early.kind == Kind::incomplete &&
+        is_still_incomplete(bytes, beginning.size(), early.line_begins, limits)) {
+        hold(whole.kind == Kind::incomplete);
+    }
     if (whole.kind == Kind::accepted && beginning.size() < whole.head_bytes)
         hold(early.kind == Kind::incomplete);
     return 0;

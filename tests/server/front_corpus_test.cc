@@ -1,175 +1,84 @@
-// Bad input over real sockets: each row is an attack or a mistake that an HTTP server has to
-// survive, with the answer it must get, and after each of them a good request must be served as
-// before. The numbers group the rows by what they try.
+// Bad input over real sockets: every row of the corpus gets its answer, over IPv4, IPv6 and TLS,
+// and after each of them a good request is served as before. What needs more than one burst of
+// bytes has a test of its own.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
 #include <deque>
 
-#include "tests/server/front_support.h"
+#include "tests/server/front_corpus.h"
+#include "tests/server/front_tls_support.h"
 
 namespace steplog::testing {
 namespace {
 
-using namespace std::string_literals;
-
-struct Row {
-    int number;
-    std::string name;
-    std::string bytes;
-    int status;  // 0: closed without an answer
-    bool close = true;
-};
-
-void PrintTo(const Row& row, std::ostream* out) { *out << row.number << ' ' << row.name; }
-
-std::string json_head(std::string_view more) {
-    return "POST /api/stripe-webhook HTTP/1.1\r\nHost: a.example\r\nContent-Type: "
-           "application/json\r\n" +
-           std::string(more) + "\r\n";
-}
-
-std::string line(std::string_view request_line) {
-    return std::string(request_line) + "\r\nHost: a.example\r\n\r\n";
-}
-
-std::string repeat(std::string_view text, int times) {
-    std::string result;
-    for (int i = 0; i < times; ++i) result += text;
-    return result;
-}
-
-std::vector<Row> framing_rows() {
-    return {
-        {7, "a TLS greeting", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s, 400},
-        {8, "the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-        {9, "bare line feeds", "GET /healthz HTTP/1.1\nHost: a\n\n", 400},
-        {10, "a request line of 9 KiB", "GET /" + repeat("a", 9000), 414},
-        {11, "100 headers", get("/healthz", repeat("A: b\r\n", 100)), 431},
-        {11, "10,000 headers", get("/healthz", repeat("A: b\r\n", 10'000)), 431},
-        {11, "20 KiB of headers", get("/healthz", repeat("A: " + repeat("b", 1000) + "\r\n", 20)),
-         431},
-        {12, "one header of 9 KiB", get("/healthz", "A: " + repeat("b", 9 * 1024) + "\r\n"), 431},
-        {13, "a folded header", get("/healthz", "A: b\r\n c\r\n"), 400},
-        {14, "a space before the colon", json_head("Content-Length : 2\r\n") + "{}", 400},
-        {15, "a control character in a header", get("/healthz", "A: b\x01\r\n"), 400},
-        {15, "NUL in a header", get("/healthz", "A: b\0\r\n"s), 400},
-        {16, "no Host", "GET /healthz HTTP/1.1\r\n\r\n", 400},
-        {16, "two Hosts", get("/healthz", "Host: b.example\r\n"), 400},
-        {17, "the absolute form", line("GET http://a.example/healthz HTTP/1.1"), 400},
-        {17, "the authority form", line("GET a.example:80 HTTP/1.1"), 400},
-        {17, "the asterisk form", line("GET * HTTP/1.1"), 400},
-        {18, "TRACE", line("TRACE /healthz HTTP/1.1"), 405},
-        {18, "CONNECT", line("CONNECT a.example:443 HTTP/1.1"), 405},
-        {18, "an unknown method", line("BREW /healthz HTTP/1.1"), 405},
-    };
-}
-
-std::vector<Row> body_rows() {
-    std::vector<Row> rows;
-    for (const char* length : {"-1", "abc", "+2", "2junk", "2, 2"}) {
-        rows.push_back({20, "Content-Length "s + length,
-                        json_head("Content-Length: "s + length + "\r\n") + "{}", 400});
-    }
-    rows.push_back({22, "two Content-Lengths",
-                    json_head("Content-Length: 3\r\nContent-Length: 30\r\n") + "{ }", 400});
-    rows.push_back(
-        {23, "Content-Length and chunks",
-         json_head("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n") + "2\r\n{}\r\n0\r\n\r\n",
-         501});
-    for (const char* coding : {"xchunked", "gzip, chunked", "%63hunked"}) {
-        rows.push_back(
-            {24, "Transfer-Encoding "s + coding,
-             json_head("Transfer-Encoding: "s + coding + "\r\n") + "2\r\n{}\r\n0\r\n\r\n", 501});
-    }
-    for (const char* chunk : {"-2\r\n{}", "+0x3\r\n{ }", "fffffffffffffffff\r\n{}",
-                              "2\r\n{}XX0\r\n\r\n", "2;a=b\r\n{}\r\n0\r\nA: b\r\n\r\n"}) {
-        rows.push_back(
-            {26, "chunks "s + chunk, json_head("Transfer-Encoding: chunked\r\n") + chunk, 501});
-    }
-    rows.push_back({28, "endless chunks",
-                    json_head("Transfer-Encoding: chunked\r\n") + repeat("2\r\n{}\r\n", 50'000),
-                    501});
-    rows.push_back({30, "no Content-Length", json_head(""), 411});
-    rows.push_back({31, "a GET that hides a request",
-                    get("/healthz", "Content-Length: 42\r\n") + get("/echo"), 400});
-    rows.push_back({33, "a body of 2 MiB", post(repeat("x", 2 << 20)), 413});
-    rows.push_back(
-        {34, "a claim of 1 TB", json_head("Content-Length: 1000000000000\r\n") + "{", 413});
-    rows.push_back({35, "Expect with 999 GB",
-                    json_head("Expect: 100-continue\r\nContent-Length: 999000000000\r\n"), 413});
-    rows.push_back(
-        {35, "another Expect", json_head("Expect: a-miracle\r\nContent-Length: 2\r\n"), 417});
-    rows.push_back({36, "gzip", post("{}", "Content-Encoding: gzip\r\n"), 415});
-    rows.push_back({36, "br", post("{}", "Content-Encoding: br\r\n"), 415});
-    rows.push_back({37, "2,000 ranges",
-                    get("/healthz", "Range: bytes=" + repeat("0-,", 2000) + "0-\r\n"), 200, false});
-    rows.push_back({38, "Upgrade",
-                    get("/healthz", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"),
-                    200});
-    const std::string start =
-        "POST /api/stripe-webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\nContent-Type: ";
-    rows.push_back({39, "a form with files",
-                    start + "multipart/form-data; boundary=x\r\n\r\n" + repeat("-", 9000), 415});
-    rows.push_back({39, "a form",
-                    start + "application/x-www-form-urlencoded\r\n\r\n" + repeat("a", 9000), 415});
-    return rows;
-}
-
-std::vector<Row> path_rows() {
-    std::vector<Row> rows;
-    for (const char* path : {"/static/../x", "/%2e%2e/x", "/..%2fx", "/a%00b", "/a%0d%0aX: y",
-                             "/%c0%ae%c0%ae/", "/a\x80"}) {
-        rows.push_back({40, "path "s + path, get(path), 400});
-    }
-    rows.push_back({40, "a path of 8,000 bytes", get("/" + repeat("a", 8000)), 414});
-    for (const char* path : {"//api/stripe-webhook", "/api/stripe-webhook/", "/API/stripe-webhook",
-                             "/api%2fstripe-webhook/"}) {
-        rows.push_back({41, "path "s + path, post("{}", "", path), 404, false});
-    }
-    rows.push_back({43, "two Stripe-Signatures",
-                    post("{}", "Stripe-Signature: t=1\r\nStripe-Signature: t=2\r\n"), 400});
-    rows.push_back(
-        {52, "a percent-encoded signature", post("{}", "Stripe-Signature: t=1%2Cv1=00\r\n"), 400});
-    return rows;
-}
-
-std::vector<Row> all_rows() {
-    std::vector<Row> rows = framing_rows();
-    for (auto* more : {body_rows, path_rows}) {
-        for (Row& row : more()) rows.push_back(std::move(row));
-    }
-    return rows;
-}
-
-void expect_healthy(TestFront& front) {
+void expect_healthy(TestFront& front, bool tls = false) {
     const int before = front.received;
-    const Reply reply = front.ask(post("{}"));
+    const auto client = client_of(front.address(), tls);
+    client->send(post("{}"));
+    const Reply reply = client->read_reply();
     EXPECT_EQ(reply.status, 200);
     EXPECT_EQ(reply.body, R"({"received":true})");
     EXPECT_EQ(front.received, before + 1);
 }
 
-TEST(FrontCorpus, AnswersEveryRowAndServesOn) {
-    TestFront front;
+void expect_answer(const Row& row, RawClient& client) {
+    client.send(row.bytes);
+    const Reply reply = client.read_reply();
+    EXPECT_EQ(reply.status, row.status);
+    EXPECT_FALSE(reply.has("Server:"));
+    EXPECT_EQ(reply.has("Connection: close"), row.close);
+    if (row.close) {
+        EXPECT_EQ(client.read_to_end(), "") << "one answer, whatever the bytes hide";
+    }
+    if (reply.status >= 400) {
+        EXPECT_EQ(reply.body.substr(0, 10), R"({"error":")");
+    }
+}
+
+struct Listener {
+    std::string name;
+    std::string listen;
+    bool tls;
+};
+void PrintTo(const Listener& listener, std::ostream* out) { *out << listener.name; }
+
+class FrontCorpusOver : public ::testing::TestWithParam<Listener> {};
+
+TEST_P(FrontCorpusOver, AnswersEveryRowAndServesOn) {
+    const Certificates certificates;
+    server::FrontOptions options;
+    options.listen = GetParam().listen;
+    if (GetParam().tls) {
+        certificates.make("a.example");
+        options.tls_cert = certificates.cert();
+        options.tls_key = certificates.key();
+    }
+    TestFront front(options);
     for (const Row& row : all_rows()) {
         SCOPED_TRACE(::testing::PrintToString(row));
-        RawClient client(front.address());
-        client.send(row.bytes);
-        const Reply reply = client.read_reply();
-        EXPECT_EQ(reply.status, row.status);
-        EXPECT_FALSE(reply.has("Server:"));
-        EXPECT_EQ(reply.has("Connection: close"), row.close);
-        if (row.close) {
-            EXPECT_EQ(client.read_to_end(), "") << "one answer, whatever the bytes hide";
-        }
-        if (reply.status >= 400) {
-            EXPECT_EQ(reply.body.substr(0, 10), R"({"error":")");
-        }
-        expect_healthy(front);
+        expect_answer(row, *client_of(front.address(), GetParam().tls));
+        expect_healthy(front, GetParam().tls);
     }
     EXPECT_EQ(front.received, static_cast<int>(all_rows().size()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Listeners, FrontCorpusOver,
+                         ::testing::Values(Listener{"Ipv4", "127.0.0.1:0", false},
+                                           Listener{"Ipv6", "[::1]:0", false},
+                                           Listener{"Tls", "127.0.0.1:0", true}),
+                         [](const auto& listener) { return listener.param.name; });
+
+TEST(FrontCorpus, AnswersARefusedHeadWithoutABody) {
+    TestFront front;
+    for (const char* more : {"Host: b\r\n", "Transfer-Encoding: chunked\r\n", "A: \x01\r\n"}) {
+        RawClient client(front.address());
+        client.send("HEAD /healthz HTTP/1.1\r\nHost: a\r\n" + std::string(more) + "\r\n");
+        const std::string all = client.read_to_end();
+        EXPECT_NE(all.find("\r\nContent-Length: "), std::string::npos);
+        EXPECT_EQ(all.find("{"), std::string::npos) << more;
+    }
 }
 
 server::FrontOptions impatient() {

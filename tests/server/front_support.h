@@ -62,7 +62,7 @@ class RawClient {
         connected_ =
             ::connect(socket_, reinterpret_cast<const sockaddr*>(&to.address), to.length) == 0;
     }
-    ~RawClient() { close(); }
+    virtual ~RawClient() { close(); }
     RawClient(const RawClient&) = delete;
     RawClient& operator=(const RawClient&) = delete;
 
@@ -72,7 +72,7 @@ class RawClient {
     /// False when the server ended the connection before all was sent.
     bool send(std::string_view bytes) {
         while (!bytes.empty()) {
-            const ssize_t count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            const ssize_t count = write_some(bytes);
             if (count <= 0) return false;
             bytes.remove_prefix(static_cast<std::size_t>(count));
         }
@@ -92,12 +92,12 @@ class RawClient {
     /// Receives more into what is held; false at the end of the connection.
     bool receive_some() {
         pollfd waiting{socket_, POLLIN, 0};
-        if (::poll(&waiting, 1, patience_ms) != 1) {
+        if (!has_buffered() && ::poll(&waiting, 1, patience_ms) != 1) {
             ADD_FAILURE() << "the server neither answered nor closed";
             return false;
         }
         char buffer[65536];
-        const ssize_t count = ::recv(socket_, buffer, sizeof(buffer), 0);
+        const ssize_t count = read_some(buffer, sizeof(buffer));
         if (count <= 0) return false;
         held_.append(buffer, static_cast<std::size_t>(count));
         return true;
@@ -141,6 +141,14 @@ class RawClient {
         }
         return std::exchange(held_, {});
     }
+
+  protected:
+    // Where TLS comes in between.
+    virtual ssize_t write_some(std::string_view bytes) {
+        return ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    }
+    virtual ssize_t read_some(char* to, std::size_t size) { return ::recv(socket_, to, size, 0); }
+    virtual bool has_buffered() { return false; }
 
   private:
     int socket_ = -1;

@@ -196,6 +196,29 @@ TEST(Front, MakesRoomForNewConnectionsByClosingIdleOnes) {
     EXPECT_GE(front->stats().evicted, 41u);
 }
 
+TEST(Front, MakesRoomByDroppingWhoeverKeepsItWaitingLongest) {
+    server::FrontOptions options;
+    options.connections_max = 4;
+    TestFront front(options);
+    std::deque<RawClient> slow;
+    const auto begin_body = [&] {
+        slow.emplace_back(front.address());
+        slow.back().send(post("{}").substr(0, post("{}").size() - 1));
+    };
+    for (int i = 0; i < 4; ++i) begin_body();
+    ASSERT_TRUE(eventually([&] { return front->stats().accepted == 4; }));
+    // It has not spoken yet, and still it is none of those who must go for others.
+    RawClient young(front.address());
+    for (int i = 0; i < 3; ++i) {
+        begin_body();
+        ASSERT_TRUE(eventually(
+            [&] { return front->stats().evicted == static_cast<std::uint64_t>(i) + 2; }));
+    }
+    EXPECT_EQ(slow.front().read_to_end(), "");
+    young.send(get("/healthz"));
+    EXPECT_EQ(young.read_reply().status, 200);
+}
+
 TEST(Front, MakesRoomForSmallRequestsByDroppingTheLargest) {
     server::FrontOptions options;
     options.buffered_bytes_max = 400'000;

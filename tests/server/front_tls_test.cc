@@ -1,131 +1,13 @@
 // TLS on the front, with certificates made here: what is served, what is refused, what a reload
 // changes and what it leaves alone.
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-
-#include <cstdio>
-#include <filesystem>
+#include <atomic>
 #include <fstream>
+#include <thread>
 
-#include "tests/server/front_support.h"
+#include "tests/server/front_tls_support.h"
 
 namespace steplog::testing {
 namespace {
-
-/// A directory with cert.pem and key.pem, removed with its owner.
-class Certificates {
-  public:
-    Certificates() {
-        std::string pattern =
-            (std::filesystem::temp_directory_path() / "front_tls_XXXXXX").string();
-        directory_ = ::mkdtemp(pattern.data());
-    }
-    ~Certificates() { std::filesystem::remove_all(directory_); }
-    Certificates(const Certificates&) = delete;
-    Certificates& operator=(const Certificates&) = delete;
-
-    std::string cert() const { return (directory_ / "cert.pem").string(); }
-    std::string key() const { return (directory_ / "key.pem").string(); }
-
-    /// A fresh, self-signed P-256 certificate with this common name.
-    void make(const std::string& name) const {
-        const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> pair(EVP_EC_gen("P-256"),
-                                                                       EVP_PKEY_free);
-        const std::unique_ptr<X509, decltype(&X509_free)> x509(X509_new(), X509_free);
-        X509_set_version(x509.get(), 2);
-        ASN1_INTEGER_set(X509_get_serialNumber(x509.get()), 1);
-        X509_gmtime_adj(X509_getm_notBefore(x509.get()), -60);
-        X509_gmtime_adj(X509_getm_notAfter(x509.get()), 3600);
-        X509_set_pubkey(x509.get(), pair.get());
-        X509_NAME* subject = X509_get_subject_name(x509.get());
-        const auto* text = reinterpret_cast<const unsigned char*>(name.c_str());
-        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, text, -1, -1, 0);
-        X509_set_issuer_name(x509.get(), subject);
-        ASSERT_GT(X509_sign(x509.get(), pair.get(), EVP_sha256()), 0);
-        const std::unique_ptr<FILE, int (*)(FILE*)> cert_file(std::fopen(cert().c_str(), "w"),
-                                                              std::fclose);
-        const std::unique_ptr<FILE, int (*)(FILE*)> key_file(std::fopen(key().c_str(), "w"),
-                                                             std::fclose);
-        ASSERT_EQ(PEM_write_X509(cert_file.get(), x509.get()), 1);
-        ASSERT_EQ(
-            PEM_write_PrivateKey(key_file.get(), pair.get(), nullptr, nullptr, 0, nullptr, nullptr),
-            1);
-    }
-
-  private:
-    std::filesystem::path directory_;
-};
-
-class TlsClient {
-  public:
-    explicit TlsClient(const std::string& address, int version = TLS1_3_VERSION)
-        : socket_(address), context_(SSL_CTX_new(TLS_client_method()), SSL_CTX_free) {
-        // What the library allows a client by default would hide what the server refuses.
-        SSL_CTX_set_security_level(context_.get(), 0);
-        SSL_CTX_set_min_proto_version(context_.get(), version);
-        SSL_CTX_set_max_proto_version(context_.get(), version);
-        ssl_.reset(SSL_new(context_.get()));
-        SSL_set_fd(ssl_.get(), socket_.socket());
-    }
-
-    bool connect() {
-        ERR_clear_error();
-        connected_ = SSL_connect(ssl_.get()) == 1;
-        return connected_;
-    }
-
-    Reply ask(std::string_view bytes) {
-        EXPECT_GT(SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())), 0);
-        std::string held;
-        Reply reply;
-        const auto whole = [&] {
-            const std::size_t end = held.find("\r\n\r\n");
-            const std::size_t field = held.find("Content-Length: ");
-            if (end == std::string::npos || field == std::string::npos) return false;
-            const std::size_t length = std::strtoul(held.c_str() + field + 16, nullptr, 10);
-            if (held.size() < end + 4 + length) return false;
-            reply.head = held.substr(0, end + 4);
-            reply.body = held.substr(end + 4, length);
-            reply.status = std::atoi(held.c_str() + 9);
-            return true;
-        };
-        char buffer[16384];
-        while (!whole()) {
-            const int count = SSL_read(ssl_.get(), buffer, sizeof(buffer));
-            if (count <= 0) break;
-            held.append(buffer, static_cast<std::size_t>(count));
-        }
-        return reply;
-    }
-
-    /// True when the server said that it will send no more, as TLS says it.
-    bool ended_properly() {
-        char byte = 0;
-        return SSL_get_error(ssl_.get(), SSL_read(ssl_.get(), &byte, 1)) == SSL_ERROR_ZERO_RETURN;
-    }
-
-    std::string peer_name() const {
-        const std::unique_ptr<X509, decltype(&X509_free)> peer(
-            SSL_get1_peer_certificate(ssl_.get()), X509_free);
-        char name[128] = "";
-        X509_NAME_get_text_by_NID(X509_get_subject_name(peer.get()), NID_commonName, name,
-                                  sizeof(name));
-        return name;
-    }
-    SSL* ssl() { return ssl_.get(); }
-    RawClient& socket() { return socket_; }
-
-  private:
-    RawClient socket_;
-    std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_;
-    struct Free {
-        void operator()(SSL* ssl) const { SSL_free(ssl); }
-    };
-    std::unique_ptr<SSL, Free> ssl_;
-    bool connected_ = false;
-};
 
 class FrontTls : public ::testing::Test {
   protected:
@@ -217,6 +99,28 @@ TEST_F(FrontTls, ClosesHandshakesThatDoNotComeOrAreNone) {
     EXPECT_EQ(half.read_to_end(), "");
     EXPECT_EQ(front->stats().expired, 2u);
     EXPECT_EQ(front->stats().failed, 1u);
+}
+
+TEST_F(FrontTls, ServesBesideAFloodOfKeyUpdates) {
+    TestFront front(options());
+    std::atomic<bool> over = false;
+    std::vector<std::thread> flooding;
+    for (int i = 0; i < 3; ++i) {
+        flooding.emplace_back([&] {
+            TlsClient client(front.address());
+            if (!client.connect()) return;
+            while (!over && SSL_key_update(client.ssl(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
+                   SSL_do_handshake(client.ssl()) == 1) {
+            }
+        });
+    }
+    for (int i = 0; i < 10; ++i) {
+        TlsClient client(front.address());
+        EXPECT_TRUE(client.connect());
+        EXPECT_EQ(client.ask(post("{}")).status, 200);
+    }
+    over = true;
+    for (std::thread& thread : flooding) thread.join();
 }
 
 TEST_F(FrontTls, ReloadsForNewConnectionsAndKeepsLiveOnes) {

@@ -76,6 +76,24 @@ TEST(Vetting, GivesTheSameVerdictHoweverTheBytesArrive) {
     EXPECT_EQ(status_of(bad), 501);
 }
 
+TEST(Vetting, NeedNotBeAskedAgainForBytesThatDecideNothing) {
+    const std::string begun = "GET /healthz HTTP/1.1\r\nHost: a\r\nA: b";
+    const auto verdict = vet(begun, {});
+    ASSERT_EQ(verdict.kind, Kind::incomplete);
+    EXPECT_EQ(verdict.line_begins, begun.size() - 4);
+    const auto is_still = [&](const std::string& more, const VettingLimits& limits = {}) {
+        return is_still_incomplete(begun + more, begun.size(), verdict.line_begins, limits);
+    };
+    EXPECT_TRUE(is_still("c"));
+    EXPECT_TRUE(is_still(std::string(8000, 'c')));
+    EXPECT_FALSE(is_still(std::string(8 * 1024, 'c'))) << "the line is too long now";
+    for (const char* deciding : {"\r", "c\n", "\x01", "\t"}) EXPECT_FALSE(is_still(deciding));
+    EXPECT_FALSE(is_still("cc", {.header_bytes_max = begun.size() + 2}));
+    const std::string cr = begun + "\r";
+    EXPECT_FALSE(is_still_incomplete(cr + "x", cr.size(), verdict.line_begins, {}));
+    EXPECT_FALSE(is_still_incomplete("G", 0, 0, {})) << "nothing was vetted";
+}
+
 TEST(Vetting, RefusesAtOnceWhatCanOnlyBecomeWorse) {
     EXPECT_EQ(status_of("\x16\x03\x01"), 400);
     EXPECT_EQ(status_of("GET / HTTP/1.1\n"), 400);
