@@ -62,7 +62,8 @@ FileLock::FileLock(const std::filesystem::path& database)
 FileLock::~FileLock() { close(descriptor_); }
 
 bool FileLock::is_held(const std::filesystem::path& database) {
-    const int descriptor = open(lock_path(database).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    const int descriptor =
+        open(lock_path(database).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (descriptor < 0) return false;
     const bool held = flock(descriptor, LOCK_SH | LOCK_NB) != 0;
     close(descriptor);

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "server/signature.h"
+
 namespace steplog::server {
 
 namespace {
@@ -190,8 +192,11 @@ struct Lines {
     std::size_t head_bytes = 0;   // 0: not complete yet
 };
 
-Refusal too_long(bool in_request_line) {
+Refusal too_long(std::string_view line, bool in_request_line) {
     if (in_request_line) return {414, "the request line is too long"};
+    // A signature is refused in one and the same way, whatever is wrong with it.
+    constexpr std::string_view signature = "stripe-signature:";
+    if (to_lower(line.substr(0, signature.size())) == signature) return {400, bad_signature};
     return {431, "a header line is too long"};
 }
 
@@ -212,7 +217,7 @@ std::optional<Refusal> judge_line(std::string_view rest, bool in_request_line, s
         end = i;
         return std::nullopt;
     }
-    if (scanned > line_max) return too_long(in_request_line);
+    if (scanned > line_max) return too_long(rest, in_request_line);
     return std::nullopt;
 }
 
@@ -229,7 +234,7 @@ std::optional<Refusal> split_lines(std::string_view bytes, const VettingLimits& 
         if (auto refusal = judge_line(head.substr(at), first, limits.line_max, end)) return refusal;
         if (end == std::string_view::npos) {
             if (bytes.size() < limits.header_bytes_max) return std::nullopt;
-            return first ? too_long(true) : Refusal{431, "the headers are too large"};
+            return first ? too_long(head, true) : Refusal{431, "the headers are too large"};
         }
         const std::string_view line = head.substr(at, end);
         at += end + 2;
@@ -270,7 +275,7 @@ bool is_forwarded(std::string_view name) {
 
 bool may_repeat(std::string_view name) {
     return name == "cookie" || name == "accept" || name == "x-forwarded-for" ||
-           name == "authorization";
+           name == "authorization" || name == "stripe-signature";
 }
 
 bool is_json_type(std::string_view value) {
@@ -332,8 +337,6 @@ std::optional<Refusal> understand(const std::string& name, std::string_view valu
     } else if (name == "connection") {
         meaning.closes =
             meaning.closes || has_list_item(value, "close") || has_list_item(value, "upgrade");
-    } else if (name == "stripe-signature" && value.find('%') != std::string_view::npos) {
-        return Refusal{400, "Stripe-Signature must not be percent-encoded"};
     }
     return std::nullopt;
 }

@@ -86,6 +86,10 @@ void read_providers(Reader& reader, Settings& settings) {
         "STRIPE_WEBHOOK_SECRET",
         "whsec_… from the endpoint's page in Stripe's Dashboard, or from stripe listen");
     settings.stripe_webhook_secrets = split_list(webhook_secrets);
+    if (!webhook_secrets.empty() && settings.stripe_webhook_secrets.empty()) {
+        reader.problem("STRIPE_WEBHOOK_SECRET",
+                       "holds nothing but blanks; copy the whole whsec_… text");
+    }
     for (const auto& secret : settings.stripe_webhook_secrets) {
         reader.expect_plain("STRIPE_WEBHOOK_SECRET", secret);
         if (secret.size() < webhook_secret_bytes_min) {

@@ -9,6 +9,9 @@
 
 namespace steplog::server {
 
+/// What a sender is told of any signature that is not good.
+inline constexpr std::string_view bad_signature = "bad or missing Stripe-Signature";
+
 /// Why a signature is refused. For logs and metrics only: the sender gets the same answer for all.
 enum class Signature {
     valid,

@@ -72,7 +72,7 @@ Answer StripeWebhook::refuse_signature(std::string_view why, const std::string& 
         return answer;
     }
     log_.warn("signature refused", {{"why", std::string(why)}, {"address", address}});
-    return error_answer(400, "bad or missing Stripe-Signature");
+    return error_answer(400, bad_signature);
 }
 
 Answer StripeWebhook::accept(const std::string& body) {

@@ -198,9 +198,8 @@ TEST_F(Webhook, RefusesAnythingWithoutAGoodSignatureInOneAndTheSameWay) {
     EXPECT_EQ(post_with_signature(body + " ", good), refused);
     EXPECT_EQ(post_with_signature(Json::parse(body).dump(2), good), refused);
 
-    EXPECT_THAT(post(body, {{"Stripe-Signature", good}, {"Stripe-Signature", good}}),
-                HasSubstr("400 "));
-    EXPECT_THAT(post_with_signature(body, "t%3D1,v1=" + hex), HasSubstr("400 "));
+    EXPECT_EQ(post(body, {{"Stripe-Signature", good}, {"Stripe-Signature", good}}), refused);
+    EXPECT_EQ(post_with_signature(body, "t%3D1,v1=" + hex), refused);
 
     EXPECT_EQ(post_with_signature(body, good), ignored) << "something before was stored";
     EXPECT_EQ(logged().find(hex), std::string::npos);

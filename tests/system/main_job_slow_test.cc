@@ -56,10 +56,9 @@ class MainJob : public ::testing::Test {
         const auto line = server_->read_line(20s);
         const std::string before = "workflow-server listening on ";
         ASSERT_TRUE(line && line->starts_with(before)) << server_->errors();
-        sender_ = std::make_unique<sandbox::Sender>(
-            sandbox::SenderOptions{.url = line->substr(before.size()) + "/api/stripe-webhook",
-                                   .secrets = {webhook_secret},
-                                   .threads = 16});
+        webhook_url_ = line->substr(before.size()) + "/api/stripe-webhook";
+        sender_ = std::make_unique<sandbox::Sender>(sandbox::SenderOptions{
+            .url = webhook_url_, .secrets = {webhook_secret}, .threads = 16});
     }
     void stop_server() {
         sender_.reset();
@@ -140,6 +139,7 @@ class MainJob : public ::testing::Test {
     sandbox::Service stand_ins_{sandbox::ServiceOptions{}};
     std::map<std::string, std::string> environment_;
     std::optional<testing::Process> server_;
+    std::string webhook_url_;
     std::unique_ptr<sandbox::Sender> sender_;
 };
 
@@ -154,6 +154,28 @@ TEST_F(MainJob, GivesAHundredCustomersOneAccountEachFromShuffledDoubledConcurren
     ASSERT_TRUE(becomes(unfinished, 0));
     EXPECT_GE(sender_->acknowledgements().size(), 1200u);
     EXPECT_EQ(count("SELECT count(*) FROM events WHERE disposition='quarantined'"), 0);
+    expect_provisioned(purchases);
+    stop_server();
+}
+
+// Row 69 of the bad inputs: the subscription before the checkout, and everything at once.
+TEST_F(MainJob, GivesOneAccountForAllEventsOfAPurchaseAtOnceFromAHundredThreads) {
+    start_server();
+    const auto purchases = buy(1);
+    sandbox::SenderOptions crowd{.url = webhook_url_, .secrets = {webhook_secret}, .threads = 100};
+    sandbox::Sender senders(crowd);
+    senders.send(purchases.front().events, {.shuffle = true, .copies = 20});
+    ASSERT_TRUE(senders.wait_until_idle(60s));
+    for (const auto& told : senders.acknowledgements())
+        ASSERT_TRUE(told.acknowledged) << told.type << ": " << told.status << " " << told.note;
+    ASSERT_TRUE(becomes(unfinished, 0));
+    EXPECT_GE(senders.acknowledgements().size(), 100u);
+    EXPECT_EQ(count("SELECT count(DISTINCT key) FROM instances"), 1);
+    // One at a time: no instance of the customer began before the one before it had ended.
+    EXPECT_EQ(count("SELECT count(*) FROM instances a JOIN instances b ON a.seq<b.seq WHERE "
+                    "(SELECT min(at_ms) FROM entries WHERE instance=b.seq) < a.finished_at_ms AND "
+                    "(SELECT min(at_ms) FROM entries WHERE instance=a.seq) < b.finished_at_ms"),
+              0);
     expect_provisioned(purchases);
     stop_server();
 }

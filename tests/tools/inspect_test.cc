@@ -100,6 +100,8 @@ TEST_F(InspectProgram, EndsWithTwoForWrongUsageAndOneForAllElse) {
         EXPECT_EQ(done.output, "");
         EXPECT_THAT(done.errors, HasSubstr("--help"));
     }
+    EXPECT_THAT(shop->inspect({"list", "--limit", "-1"}).errors,
+                HasSubstr("--limit: wants a whole number from 0; see workflow-inspect --help"));
     for (const std::vector<std::string>& failing :
          std::vector<std::vector<std::string>>{{"show", "evt_none"},
                                                {"why", "order/evt_"},

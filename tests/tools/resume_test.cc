@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <mutex>
 
 #include "engine/commands.h"
 #include "engine/control.h"
@@ -83,6 +84,48 @@ TEST_F(ResumeProgram, FindsNamedOnesMissingOrUnwilling) {
     EXPECT_EQ(partly.at("ids"), Json({"order/evt_down"}));
     EXPECT_EQ(reason(partly, "evt_none"), "not found");
     EXPECT_THAT(reason(json({"evt_down"}, 1), "order/evt_down"), HasSubstr("pending"));
+}
+
+// Row 80 of the bad inputs: what cannot be resumed, and two who resume the same one at once.
+TEST_F(ResumeProgram, LeavesARunningOneAloneAndKnowsNoInstanceOfAQuarantinedEvent) {
+    const NewEvent event{.source = "shop",
+                         .id = "evt_strange",
+                         .type = "",
+                         .disposition = NewEvent::Disposition::quarantined,
+                         .reason = "not JSON",
+                         .body = "{"};
+    shop.house.engine().accept(event, std::nullopt);
+    shop.accept("evt_runs", "", "cus_9");
+    ASSERT_EQ(shop.house.store().claim({.limit = 1}).get().claimed.size(), 1u);
+    const ControlServer server(control_socket_path(shop.database()),
+                               [&](const Json& command, const std::string& actor) {
+                                   return handle_command(shop.house.engine(), command, actor);
+                               });
+    EXPECT_THAT(reason(json({"evt_runs"}, 1), "order/evt_runs"), HasSubstr("running"));
+    EXPECT_THAT(reason(json({"evt_strange"}, 1), "evt_strange"), "not found");
+    EXPECT_EQ(shop.house.state("order/evt_runs"), "running");
+}
+
+TEST_F(ResumeProgram, IsANoOpForTheSecondOfTwoAtOnce) {
+    std::mutex one_at_a_time;  // this house commits in the thread that asks
+    const ControlServer server(control_socket_path(shop.database()),
+                               [&](const Json& command, const std::string& actor) {
+                                   const std::lock_guard lock(one_at_a_time);
+                                   return handle_command(shop.house.engine(), command, actor);
+                               });
+    for (const std::string id : {"order/evt_odd", "order/evt_lost", "order/evt_down"}) {
+        const std::vector<std::string> command = {STEPLOG_BIN_DIR "/workflow-resume", id,
+                                                  "--database", shop.database()};
+        Process first(command), second(command);
+        const auto one = first.wait(), other = second.wait();
+        ASSERT_TRUE(one && other);
+        EXPECT_EQ(one->code + other->code, 1) << first.output() << second.output();
+        EXPECT_EQ(shop.house.sql("SELECT count(*) FROM entries WHERE kind='resumed' AND instance="
+                                 "(SELECT seq FROM instances WHERE id='" +
+                                 id + "')"),
+                  "1");
+        EXPECT_EQ(shop.house.state(id), "pending");
+    }
 }
 
 TEST_F(ResumeProgram, ResumesInBulkWhatIsSafeAndNamesTheRest) {

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 
 #include "engine/errors.h"
 #include "engine/inspect_redact.h"
@@ -69,6 +70,15 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, std::optional<
             },
             help)
         ->type_name("DURATION");
+}
+
+CLI::Validator at_least(int min) {
+    return {[min](std::string& text) {
+                const auto value = parse_count(text, std::numeric_limits<int>::max());
+                return value && *value >= min ? std::string()
+                                              : fmt::format("wants a whole number from {}", min);
+            },
+            "", ""};
 }
 
 int run_program(const std::string& program, CLI::App& app, int argc, char** argv,

@@ -34,6 +34,9 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
 CLI::Option* add_duration(CLI::App& app, const std::string& name, std::optional<Ms>& value,
                           const std::string& help);
 
+/// What a count must be: a whole number, not less than `min`.
+CLI::Validator at_least(int min);
+
 /// Parses the command line, runs `run` and turns what it throws into one line on stderr and an exit
 /// code. Also fails when stdout could not take all that was printed.
 int run_program(const std::string& program, CLI::App& app, int argc, char** argv,

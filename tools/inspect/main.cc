@@ -216,7 +216,7 @@ int run(int argc, char** argv) {
         command
             ->add_option("--limit", options.limit,
                          "at most so many, newest first; 0: all (people see 50)")
-            ->check(CLI::NonNegativeNumber)
+            ->check(at_least(0))
             ->type_name("N");
     };
     const auto add_id = [&](CLI::App* command, const char* name, const char* help) {
@@ -265,7 +265,7 @@ int run(int argc, char** argv) {
     CLI::App* watch_verb = add_verb("watch", "a live view, until interrupted", watch);
     add_duration(*watch_verb, "--interval", options.interval, "between looks (1s)");
     watch_verb->add_option("--rounds", options.rounds, "end after so many looks")
-        ->check(CLI::PositiveNumber);
+        ->check(at_least(1));
 
     return run_program(program, app, argc, argv, [&] {
         check_database_name(options.common.database);

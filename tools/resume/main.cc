@@ -254,7 +254,7 @@ int run(int argc, char** argv) {
     add_duration(app, "--older-than", options.filter.older_than,
                  "only those that nothing touched for so long");
     app.add_option("--limit", options.filter.limit, "at most so many")
-        ->check(CLI::PositiveNumber)
+        ->check(at_least(1))
         ->type_name("N");
     app.add_option_function<std::string>(
            "--rate",
