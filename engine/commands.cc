@@ -1,34 +1,33 @@
 #include "engine/commands.h"
 
-#include <fmt/format.h>
-
-#include <limits>
-#include <stdexcept>
+#include "engine/command_fields.h"
 
 namespace steplog {
 namespace {
 
-[[noreturn]] void wrong(const std::string& field) {
-    throw std::invalid_argument(
-        fmt::format("the command's {} is wrong: see workflow-resume --help", field));
+using namespace fields;
+
+Json carry_out_resume(Store& store, const Json& command, const std::string& actor) {
+    ResumeRequest request = parse_resume_command(command);
+    request.actor = actor;
+    return json_of(store.resume(std::move(request)).get());
 }
 
-std::string text_of(const Json& value, const std::string& field) {
-    if (!value.is_string()) wrong(field);
-    return value.get<std::string>();
+Json carry_out_purge(Store& store, const Json& command, const std::string& actor) {
+    PurgeRequest request = parse_purge_command(command);
+    request.actor = actor;
+    return json_of(store.purge(std::move(request)).get());
 }
 
-std::int64_t count_of(const Json& value, const std::string& field, std::int64_t max) {
-    if (!value.is_number_integer() || value < 0 || value > max) wrong(field);
-    return value.get<std::int64_t>();
-}
-
-std::vector<std::string> texts_of(const Json& value, const std::string& field) {
-    if (!value.is_array()) wrong(field);
-    std::vector<std::string> texts;
-    for (const Json& text : value) texts.push_back(text_of(text, field));
-    return texts;
-}
+// Every command by its name.
+struct Command {
+    std::string_view name;
+    Json (*carry_out)(Store&, const Json&, const std::string& actor);
+};
+constexpr Command commands[] = {
+    {"resume", carry_out_resume},
+    {"purge", carry_out_purge},
+};
 
 }  // namespace
 
@@ -64,13 +63,12 @@ ResumeRequest parse_resume_command(const Json& command) {
         } else if (field == "error_code") {
             request.error_code = text_of(value, field);
         } else if (field == "older_than_ms") {
-            request.older_than =
-                Ms(count_of(value, field, std::numeric_limits<std::int64_t>::max() / 2));
+            request.older_than = Ms(count_of(value, field, ms_max));
         } else if (field == "limit") {
             request.limit =
                 static_cast<int>(count_of(value, field, std::numeric_limits<int>::max()));
         } else {
-            wrong("field " + field.substr(0, 40));
+            unknown(field);
         }
     }
     return request;
@@ -97,13 +95,49 @@ Resumed parse_resumed(const Json& json) {
     return resumed;
 }
 
-Json handle_command(const ResumeFunction& resume, const Json& command, const std::string& actor) {
-    if (!command.is_object() || !command.contains("command") || command.at("command") != "resume")
-        throw std::invalid_argument(
-            "this server does not know that command: use the programs of its own release");
-    ResumeRequest request = parse_resume_command(command);
-    request.actor = actor;
-    return json_of(resume(std::move(request)));
+Json purge_command(const PurgeRequest& request) {
+    Json command = {{"command", "purge"},
+                    {"older_than_ms", request.older_than.count()},
+                    {"limit", request.limit}};
+    if (!request.reason.empty()) command["reason"] = request.reason;
+    return command;
+}
+
+PurgeRequest parse_purge_command(const Json& command) {
+    // An age that is missing would mean everything: never by mistake.
+    if (!command.contains("older_than_ms")) wrong("older_than_ms");
+    PurgeRequest request;
+    for (const auto& [field, value] : command.items()) {
+        if (field == "older_than_ms")
+            request.older_than = Ms(count_of(value, field, ms_max));
+        else if (field == "limit")
+            request.limit = static_cast<int>(count_of(value, field, purge_limit_max));
+        else if (field == "reason")
+            request.reason = reason_of(value);
+        else if (field != "command")
+            unknown(field);
+    }
+    return request;
+}
+
+Json json_of(const Purged& purged) {
+    return {{"instances", purged.instances}, {"events", purged.events}};
+}
+
+Purged parse_purged(const Json& json) {
+    if (!json.is_object() || !json.contains("instances") || !json.contains("events"))
+        throw std::invalid_argument("the answer to a purge has no instances or no events");
+    constexpr auto most = std::numeric_limits<int>::max();
+    return {static_cast<int>(count_of(json.at("instances"), "instances", most)),
+            static_cast<int>(count_of(json.at("events"), "events", most))};
+}
+
+Json handle_command(Store& store, const Json& command, const std::string& actor) {
+    if (command.is_object() && command.contains("command"))
+        for (const Command& known : commands)
+            if (command.at("command") == known.name) return known.carry_out(store, command, actor);
+    throw std::invalid_argument(
+        "this server does not know that command: use the programs of its own release");
 }
 
 }  // namespace steplog

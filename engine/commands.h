@@ -3,8 +3,6 @@
 // itself. Pure but for handle_command; any thread.
 #pragma once
 
-#include <functional>
-
 #include "engine/engine.h"
 #include "engine/store.h"
 
@@ -23,24 +21,29 @@ Json json_of(const Resumed& resumed);
 /// The inverse. Throws std::invalid_argument.
 Resumed parse_resumed(const Json& json);
 
-/// How a resume is carried out here; it is durable on return.
-using ResumeFunction = std::function<Resumed(ResumeRequest)>;
+/// {"command":"purge","older_than_ms","limit"} and, where there is one, "reason".
+Json purge_command(const PurgeRequest& request);
 
-/// Carries out one command for `actor` and returns its result. Throws std::invalid_argument for
-/// what is no command, StoreError.
-Json handle_command(const ResumeFunction& resume, const Json& command, const std::string& actor);
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+PurgeRequest parse_purge_command(const Json& command);
 
-/// In the server: workers take the instances up at once.
+/// {"instances","events"}
+Json json_of(const Purged& purged);
+
+/// The inverse. Throws std::invalid_argument.
+Purged parse_purged(const Json& json);
+
+inline constexpr int purge_limit_max = 10'000;  // in one transaction, however many are asked for
+
+/// Carries out one command for `actor` and returns its result; what it changed is durable then.
+/// Throws std::invalid_argument for what is no command, StoreError.
+Json handle_command(Store& store, const Json& command, const std::string& actor);
+
+/// In the server: workers take up at once what the command made due.
 inline Json handle_command(Engine& engine, const Json& command, const std::string& actor) {
-    return handle_command([&](ResumeRequest request) { return engine.resume(std::move(request)); },
-                          command, actor);
-}
-
-/// With a store of one's own.
-inline Json handle_command(Store& store, const Json& command, const std::string& actor) {
-    return handle_command(
-        [&](ResumeRequest request) { return store.resume(std::move(request)).get(); }, command,
-        actor);
+    Json result = handle_command(engine.store(), command, actor);
+    engine.wake();
+    return result;
 }
 
 }  // namespace steplog

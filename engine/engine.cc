@@ -263,4 +263,6 @@ std::optional<std::int64_t> Engine::next_due_ms() {
 
 const Registry& Engine::registry() const { return impl_->registry; }
 
+Store& Engine::store() const { return impl_->store; }
+
 }  // namespace steplog

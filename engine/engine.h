@@ -54,6 +54,8 @@ class Engine {
     std::optional<std::int64_t> next_due_ms();
 
     const Registry& registry() const;
+    /// The store it works on: for commands. After one that makes something due: wake().
+    Store& store() const;
 
   private:
     struct Impl;

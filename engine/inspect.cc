@@ -206,6 +206,31 @@ std::vector<EventRow> Inspector::events(bool unrouted, int limit) {
     }
 }
 
+// The same rules as Store::purge, as if it went on until nothing is left (a test compares).
+Purged Inspector::purgeable(Ms older_than) {
+    const std::int64_t now_ms = clock_.now_ms();
+    const std::int64_t finished_before_ms = now_ms - older_than.count();
+    const std::int64_t received_before_ms = now_ms - std::max(older_than, events_kept_min).count();
+    Purged purgeable;
+    const std::int64_t newest_event = file_.read([&](Statements& statements) {
+        Query ended(statements, "SELECT count(*) FROM instances WHERE finished_at_ms<?",
+                    finished_before_ms);
+        if (ended.next()) purgeable.instances = static_cast<int>(ended.integer(0));
+        Query newest(statements, "SELECT max(seq) FROM events");
+        return newest.next() ? newest.integer(0) : 0;
+    });
+    for (std::int64_t upper = newest_event; upper > 0; upper -= window)
+        purgeable.events += file_.read([&](Statements& statements) {
+            Query gone(statements,
+                       "SELECT count(*) FROM events LEFT JOIN instances ON "
+                       "instances.seq=events.instance WHERE events.seq<=? AND events.seq>? AND "
+                       "received_at_ms<? AND (instances.seq IS NULL OR finished_at_ms<?)",
+                       upper, upper - window, received_before_ms, finished_before_ms);
+            return gone.next() ? static_cast<int>(gone.integer(0)) : 0;
+        });
+    return purgeable;
+}
+
 // The same rules as Store::resume; whoever changes them there changes them here (a test compares).
 Resumable Inspector::resumable(const ResumeRequest& request) {
     Resumable result;

@@ -193,6 +193,9 @@ class Inspector {
 
     Resumable resumable(const ResumeRequest& request);
 
+    /// How much a purge would delete, by the same rules as Store::purge.
+    Purged purgeable(Ms older_than);
+
     const std::filesystem::path& path() const { return file_.path(); }
 
   private:

@@ -1,6 +1,8 @@
 // What people and retention do to instances: resume and purge.
 #include <fmt/format.h>
 
+#include "engine/entries.h"
+#include "engine/rfc3339.h"
 #include "engine/sqlite_transitions.h"
 
 namespace steplog {
@@ -119,16 +121,26 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
           queues ? "queued" : "pending", due, waits, ticket, !row.key.empty() && !queues,
           row.log_length, row.log_hash, now(), seq)
         .run();
-    const Json detail = {{"was", state}, {"code", code}, {"step", row.step}};
-    Query(statements_,
-          "INSERT INTO audit(at_ms,actor,action,target,detail) VALUES (?,?,'resume',?,?)", now(),
-          request.actor, row.id, detail.dump(-1, ' ', false, Json::error_handler_t::replace))
-        .run();
+    audit(request.actor, "resume", row.id, {{"was", state}, {"code", code}, {"step", row.step}});
     return "";
 }
 
-int SqliteTransitions::purge(std::int64_t finished_before_ms, std::int64_t received_before_ms,
-                             int limit) {
+Purged SqliteTransitions::purge(const PurgeRequest& request) {
+    const std::int64_t finished_before_ms = now() - request.older_than.count();
+    const std::int64_t received_before_ms =
+        now() - std::max(request.older_than, events_kept_min).count();
+    Purged purged;
+    purged.instances = purge_instances(finished_before_ms, request.limit);
+    purged.events = purge_events(received_before_ms, request.limit);
+    if (!request.actor.empty() && purged.instances + purged.events > 0)
+        audit(request.actor, "purge", "finished before " + format_rfc3339(finished_before_ms),
+              {{"instances", purged.instances},
+               {"events", purged.events},
+               {"reason", request.reason}});
+    return purged;
+}
+
+int SqliteTransitions::purge_instances(std::int64_t finished_before_ms, int limit) {
     std::vector<std::int64_t> ended;
     {
         Query find(
@@ -137,38 +149,45 @@ int SqliteTransitions::purge(std::int64_t finished_before_ms, std::int64_t recei
             finished_before_ms, limit);
         while (find.next()) ended.push_back(find.integer(0));
     }
-    int rows = 0;
     for (const std::int64_t seq : ended) {
         // The event's row stays for folding redeliveries; its body goes when no instance reads it.
-        rows +=
-            Query(statements_,
-                  "DELETE FROM payloads WHERE id IN (SELECT payload FROM entries WHERE instance=?1 "
-                  "AND payload "
-                  "IS NOT NULL UNION SELECT input_payload FROM instances WHERE seq=?1 UNION SELECT "
-                  "output_payload FROM instances WHERE seq=?1)",
-                  seq)
-                .run();
+        Query(statements_,
+              "DELETE FROM payloads WHERE id IN (SELECT payload FROM entries WHERE instance=?1 "
+              "AND payload IS NOT NULL UNION SELECT input_payload FROM instances WHERE seq=?1 "
+              "UNION SELECT output_payload FROM instances WHERE seq=?1)",
+              seq)
+            .run();
         Query(statements_, "DELETE FROM signals WHERE instance=?", seq).run();
-        rows += Query(statements_, "DELETE FROM entries WHERE instance=?", seq).run();
-        rows += Query(statements_, "DELETE FROM instances WHERE seq=?", seq).run();
+        Query(statements_, "DELETE FROM entries WHERE instance=?", seq).run();
+        Query(statements_, "DELETE FROM instances WHERE seq=?", seq).run();
     }
+    return static_cast<int>(ended.size());
+}
+
+int SqliteTransitions::purge_events(std::int64_t received_before_ms, int limit) {
     std::vector<std::int64_t> received;
     {
         Query find(statements_,
                    "SELECT seq FROM events WHERE received_at_ms<? AND (instance IS NULL OR NOT "
-                   "EXISTS (SELECT 1 FROM "
-                   "instances WHERE instances.seq=events.instance)) ORDER BY seq LIMIT ?",
+                   "EXISTS (SELECT 1 FROM instances WHERE instances.seq=events.instance)) "
+                   "ORDER BY seq LIMIT ?",
                    received_before_ms, limit);
         while (find.next()) received.push_back(find.integer(0));
     }
     for (const std::int64_t seq : received) {
-        rows +=
-            Query(statements_,
-                  "DELETE FROM payloads WHERE id IN (SELECT payload FROM events WHERE seq=?)", seq)
-                .run();
-        rows += Query(statements_, "DELETE FROM events WHERE seq=?", seq).run();
+        Query(statements_,
+              "DELETE FROM payloads WHERE id IN (SELECT payload FROM events WHERE seq=?)", seq)
+            .run();
+        Query(statements_, "DELETE FROM events WHERE seq=?", seq).run();
     }
-    return rows;
+    return static_cast<int>(received.size());
+}
+
+void SqliteTransitions::audit(const std::string& actor, const std::string& action,
+                              const std::string& target, const Json& detail) {
+    Query(statements_, "INSERT INTO audit(at_ms,actor,action,target,detail) VALUES (?,?,?,?,?)",
+          now(), actor, action, target, to_text(detail))
+        .run();
 }
 
 }  // namespace steplog

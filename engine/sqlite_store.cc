@@ -113,12 +113,9 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
-    std::future<int> purge(std::int64_t finished_before_ms, std::int64_t received_before_ms,
-                           int limit) override {
-        return commits_->submit<int>(
-            [this, finished_before_ms, received_before_ms, limit] {
-                return transitions_.purge(finished_before_ms, received_before_ms, limit);
-            },
+    std::future<Purged> purge(PurgeRequest request) override {
+        return commits_->submit<Purged>(
+            [this, request = std::move(request)] { return transitions_.purge(request); },
             small_item_bytes);
     }
 

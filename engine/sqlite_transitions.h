@@ -27,7 +27,7 @@ class SqliteTransitions {
     Advanced advance(const Advance& advance);
     void renew(const std::vector<std::int64_t>& instances);
     Resumed resume(const ResumeRequest& request);
-    int purge(std::int64_t finished_before_ms, std::int64_t received_before_ms, int limit);
+    Purged purge(const PurgeRequest& request);
 
     /// A clean end of this owner's life.
     void end_ownership();
@@ -66,6 +66,10 @@ class SqliteTransitions {
     bool take_key(Row& row, const std::string& key);
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);
+    int purge_instances(std::int64_t finished_before_ms, int limit);
+    int purge_events(std::int64_t received_before_ms, int limit);
+    void audit(const std::string& actor, const std::string& action, const std::string& target,
+               const Json& detail);
     void list_waiting(const ResumeRequest& request, Resumed& resumed);
 
     Statements statements_;

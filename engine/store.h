@@ -169,6 +169,24 @@ struct Resumed {
     std::vector<Skipped> skipped;
 };
 
+/// Event ids are kept at least so long whatever a purge asks for: whoever sends events lists them,
+/// and sends them again by hand, for 30 days (docs.stripe.com/api/events).
+inline constexpr Ms events_kept_min = std::chrono::hours(24 * 30);
+
+/// What retention may delete, in one transaction.
+struct PurgeRequest {
+    Ms older_than{0};        // instances that ended so long ago; inbox rows: the longer of this and
+                             // events_kept_min since they arrived
+    int limit = 500;         // instances, and as many inbox rows
+    std::string actor = {};  // for the audit: "uid:1000"; "": retention itself, not audited
+    std::string reason = {};  // for the audit: why, in the person's own words
+};
+
+struct Purged {
+    int instances = 0;  // with their logs and payloads
+    int events = 0;     // inbox rows whose instance is gone
+};
+
 class Store {
   public:
     virtual ~Store() = default;
@@ -192,11 +210,9 @@ class Store {
     /// an audit row and the new state in one transaction. Everything else is skipped with a reason.
     virtual std::future<Resumed> resume(ResumeRequest request) = 0;
 
-    /// Deletes up to `limit` finished instances that ended before `finished_before_ms`, with their
-    /// log and payloads, and inbox rows received before `received_before_ms` whose instance is
-    /// gone. Returns how many rows went. Once keys stay.
-    virtual std::future<int> purge(std::int64_t finished_before_ms, std::int64_t received_before_ms,
-                                   int limit) = 0;
+    /// Deletes finished instances with their log and payloads, and inbox rows whose instance is
+    /// gone. What a person asked for is audited in the same transaction. Once keys stay.
+    virtual std::future<Purged> purge(PurgeRequest request) = 0;
 
     /// Commits whatever was handed in lazily; returns when it is durable.
     virtual void flush() = 0;

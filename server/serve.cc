@@ -190,7 +190,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
                                 });
     front.start();  // before the engine: an address that is taken must not cost a step
     engine.start();
-    const Retention retention(*store, clock, log, settings.retention);
+    const Retention retention(*store, log, settings.retention);
     announce(log, front, settings);
 
     auto next = signals.wait();

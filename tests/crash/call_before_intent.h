@@ -49,10 +49,9 @@ class CallBeforeIntent : public Store {
         hand_in();
         return store_.resume(std::move(request));
     }
-    std::future<int> purge(std::int64_t finished_before_ms, std::int64_t received_before_ms,
-                           int limit) override {
+    std::future<Purged> purge(PurgeRequest request) override {
         hand_in();
-        return store_.purge(finished_before_ms, received_before_ms, limit);
+        return store_.purge(std::move(request));
     }
     void flush() override {
         hand_in();

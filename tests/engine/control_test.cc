@@ -230,9 +230,11 @@ TEST(Commands, TravelUnchanged) {
 }
 
 TEST(Commands, RefuseWhatTheyDoNotUnderstand) {
-    const ResumeFunction never = [](ResumeRequest) -> Resumed {
-        throw std::logic_error("was carried out");
-    };
+    testing::House house;
+    house.add("w", [](Context&, const Json&) { return Json(); });
+    house.start("w/1", "w");
+    house.engine().run_until_idle();
+    house.clock.advance(Ms(1));
     for (const Json& wrong :
          {Json::array(), Json::object(), Json{{"command", "drop"}},
           Json{{"command", "resume"}, {"ids", Json::array()}},
@@ -240,8 +242,32 @@ TEST(Commands, RefuseWhatTheyDoNotUnderstand) {
           Json{{"command", "resume"}, {"state", "broken"}},
           Json{{"command", "resume"}, {"limit", -1}}, Json{{"command", "resume"}, {"limit", 1e30}},
           Json{{"command", "resume"}, {"older_than_ms", "1h"}},
-          Json{{"command", "resume"}, {"all", true}}})
-        EXPECT_THROW(handle_command(never, wrong, "uid:0"), std::invalid_argument) << wrong;
+          Json{{"command", "resume"}, {"all", true}}, Json{{"command", "purge"}},
+          Json{{"command", "purge"}, {"older_than_ms", -1}},
+          Json{{"command", "purge"}, {"older_than_ms", 0}, {"limit", 10'001}},
+          Json{{"command", "purge"}, {"older_than_ms", 0}, {"reason", std::string(1001, 'x')}},
+          Json{{"command", "purge"}, {"older_than_ms", 0}, {"all", true}}})
+        EXPECT_THROW(handle_command(house.store(), wrong, "uid:0"), std::invalid_argument) << wrong;
+    EXPECT_EQ(house.sql("SELECT count(*) FROM audit"), "0");
+    EXPECT_EQ(house.sql("SELECT count(*) FROM instances"), "1");
+}
+
+TEST(Commands, PurgeForAPersonWithTheirReason) {
+    testing::House house;
+    house.add("w", [](Context&, const Json&) { return Json(); });
+    house.start("w/1", "w");
+    house.engine().run_until_idle();
+    house.clock.advance(std::chrono::hours(2));
+    const auto order = [&](Ms older_than) {
+        return parse_purged(handle_command(
+            house.engine(), purge_command({.older_than = older_than, .reason = "room"}), "uid:42"));
+    };
+    EXPECT_EQ(order(std::chrono::hours(3)).instances, 0);
+    EXPECT_EQ(house.sql("SELECT count(*) FROM audit"), "0");
+    EXPECT_EQ(order(std::chrono::hours(1)).instances, 1);
+    EXPECT_EQ(house.sql("SELECT actor||' '||action||' '||target||' '||detail FROM audit"),
+              "uid:42 purge finished before 2026-01-01T01:00:00.000Z "
+              R"({"events":0,"instances":1,"reason":"room"})");
 }
 
 TEST(Commands, ReachAStoreWithTheirActor) {

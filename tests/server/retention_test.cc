@@ -38,7 +38,7 @@ class RetentionSweep : public ::testing::Test {
         instance.workflow = "nothing";
         return engine_->accept(event, instance);
     }
-    int sweep(Ms retention) { return Retention::sweep(*store_, clock_, retention, {}); }
+    int sweep(Ms retention) { return Retention::sweep(*store_, retention, {}); }
 
     steplog::testing::TemporaryDirectory directory_;
     steplog::testing::ManualClock clock_;
@@ -74,7 +74,7 @@ TEST_F(RetentionSweep, StopsWhenAskedTo) {
     clock_.advance(60 * day);
     std::stop_source stopped;
     stopped.request_stop();
-    EXPECT_EQ(Retention::sweep(*store_, clock_, day, stopped.get_token()), 0);
+    EXPECT_EQ(Retention::sweep(*store_, day, stopped.get_token()), 0);
 }
 
 }  // namespace

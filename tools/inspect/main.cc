@@ -9,6 +9,7 @@
 #include "engine/inspect_json.h"
 #include "engine/rfc3339.h"
 #include "engine/text.h"
+#include "tools/common/check_report.h"
 #include "tools/common/cli.h"
 #include "tools/inspect/render.h"
 

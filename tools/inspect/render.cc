@@ -6,6 +6,7 @@
 #include "engine/inspect_redact.h"
 #include "engine/rfc3339.h"
 #include "engine/text.h"
+#include "tools/common/check_report.h"
 #include "tools/common/cli.h"
 
 namespace steplog::tools {
@@ -129,16 +130,6 @@ std::string field(const char* name, const std::string& value) {
     return fmt::format("  {:<9} {}\n", name, value);
 }
 
-std::string bytes(std::int64_t count) {
-    if (count < 10 * 1024) return fmt::format("{} B", count);
-    if (count < 10 * 1024 * 1024) return fmt::format("{} KiB", count / 1024);
-    return fmt::format("{} MiB", count / 1024 / 1024);
-}
-
-std::string spent(Ms span) {
-    return fmt::format("{:.3f} s", static_cast<double>(span.count()) / 1000);
-}
-
 Table instance_table() { return Table({"ID", "STATE", "STEP", "TRY", "UPDATED", "DUE", "ERROR"}); }
 
 void add_instance(Table& table, const InstanceRow& row, std::int64_t now_ms) {
@@ -245,8 +236,8 @@ std::string render_stats(const Stats& stats, std::int64_t now_ms) {
     text += fmt::format("events      {} routed, {} ignored, {} quarantined\n",
                         stats.events.at("routed"), stats.events.at("ignored"),
                         stats.events.at("quarantined"));
-    text += fmt::format("file        {}, write-ahead log {}\n", bytes(stats.database_bytes),
-                        bytes(stats.wal_bytes));
+    text += fmt::format("file        {}, write-ahead log {}\n", rough_size(stats.database_bytes),
+                        rough_size(stats.wal_bytes));
     text += stats.owned
                 ? fmt::format("owner       {} (process {}) since {}\n", shown(stats.owner_program),
                               stats.owner_pid, format_rfc3339(stats.owner_started_at_ms))
@@ -300,23 +291,6 @@ std::string render_customer(const CustomerView& view, std::int64_t now_ms) {
     for (const CustomerView::Once& once : view.once)
         text += fmt::format("once only: {} is {} (by {})\n", shown(once.key), shown(once.state),
                             shown(once.instance));
-    return text;
-}
-
-std::string render_check(const CheckReport& report) {
-    std::string text;
-    for (const Check& check : report.checks) {
-        text += fmt::format(
-            "{}  {:<21} {}\n",
-            check.broken == 0 ? coloured("ok    ", Colour::green) : coloured("BROKEN", Colour::red),
-            check.name, check.promise);
-        for (const std::string& example : check.examples)
-            text += fmt::format("        {}\n", example);
-        const auto more = check.broken - static_cast<std::int64_t>(check.examples.size());
-        if (more > 0) text += fmt::format("        and {} more\n", more);
-    }
-    text += fmt::format("one read transaction of {}; the write-ahead log stands at {}\n",
-                        spent(report.took), bytes(report.wal_bytes));
     return text;
 }
 

@@ -14,6 +14,5 @@ std::string render_show(const InstanceDetail& detail, std::int64_t now_ms);
 std::string render_stats(const Stats& stats, std::int64_t now_ms);
 std::string render_customer(const CustomerView& view, std::int64_t now_ms);
 std::string render_events(const std::vector<EventRow>& events);
-std::string render_check(const CheckReport& report);
 
 }  // namespace steplog::tools

@@ -1,5 +1,5 @@
 // workflow-resume: puts stuck instances, and those between attempts, back to work. It resolves what
-// a person means by reading; what changes is done by the database's owner (owner.h).
+// a person means by reading; what changes is done by the database's owner (common/owner.h).
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -8,11 +8,12 @@
 #include <set>
 #include <thread>
 
+#include "engine/commands.h"
 #include "engine/inspect.h"
 #include "engine/inspect_json.h"
 #include "engine/inspect_redact.h"
 #include "tools/common/cli.h"
-#include "tools/resume/owner.h"
+#include "tools/common/owner.h"
 #include "tools/resume/pace.h"
 #include "tools/resume/plan.h"
 
@@ -107,14 +108,18 @@ void pause_between_batches(const Options& options, const Owner& owner) {
         std::this_thread::sleep_for(options.pace->pause * batch_of(options) / options.pace->batch);
 }
 
+Resumed resume_by(Owner& owner, const ResumeRequest& request) {
+    return parse_resumed(owner.order(resume_command(request)));
+}
+
 void resume_named(Owner& owner, const Options& options, const std::vector<std::string>& ids,
                   Tally& tally) {
     const auto batch = static_cast<std::size_t>(batch_of(options));
     for (std::size_t begin = 0; begin < ids.size(); begin += batch) {
         if (begin > 0) pause_between_batches(options, owner);
         const auto end = std::min(ids.size(), begin + batch);
-        tally.add(owner.resume({.ids = {ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                                        ids.begin() + static_cast<std::ptrdiff_t>(end)}}));
+        tally.add(resume_by(owner, {.ids = {ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                            ids.begin() + static_cast<std::ptrdiff_t>(end)}}));
     }
 }
 
@@ -132,7 +137,7 @@ void resume_all(Owner& owner, const Options& options, std::int64_t eligible, con
             older_than + Ms(std::max<std::int64_t>(0, clock.now_ms() - begun_at_ms));
         request.limit =
             static_cast<int>(std::min<std::int64_t>(batch_of(options), eligible - tally.resumed()));
-        const Resumed part = owner.resume(request);
+        const Resumed part = resume_by(owner, request);
         tally.add(part);
         if (part.ids.empty()) break;
     }
@@ -211,7 +216,7 @@ int resume(const Options& options) {
         return exit_failed;
     }
 
-    Owner owner(look.database, clock);
+    Owner owner(look.database, program, clock);
     Tally tally;
     tally.add({.ids = {}, .skipped = look.named.unknown});
     if (options.all) {

@@ -1,4 +1,4 @@
-#include "tools/resume/owner.h"
+#include "tools/common/owner.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -22,13 +22,12 @@ constexpr Ms between_tries{50};
 
 }  // namespace
 
-Owner::Owner(std::filesystem::path database, Clock& clock)
-    : database_(std::move(database)), clock_(clock) {}
+Owner::Owner(std::filesystem::path database, std::string program, Clock& clock)
+    : database_(std::move(database)), program_(std::move(program)), clock_(clock) {}
 
-std::optional<Resumed> Owner::ask_server(const ResumeRequest& request) {
-    const auto socket = control_socket_path(database_);
+std::optional<Json> Owner::ask_server(const Json& command) {
     try {
-        return parse_resumed(control_call(socket, resume_command(request), answer_timeout));
+        return control_call(control_socket_path(database_), command, answer_timeout);
     } catch (const NoServerError&) {
         return std::nullopt;
     } catch (const ControlError&) {
@@ -38,31 +37,27 @@ std::optional<Resumed> Owner::ask_server(const ResumeRequest& request) {
     }
 }
 
-std::optional<Resumed> Owner::do_it_here(const ResumeRequest& request) {
+std::optional<Json> Owner::do_it_here(const Json& command) {
     try {
-        const auto store = open_sqlite_store({.database = database_,
-                                              .program = "workflow-resume",
-                                              .writer_thread = false,
-                                              .create = false},
-                                             clock_);
-        ResumeRequest signed_request = request;
-        signed_request.actor = fmt::format("uid:{}", getuid());
-        return store->resume(std::move(signed_request)).get();
+        const auto store = open_sqlite_store(
+            {.database = database_, .program = program_, .writer_thread = false, .create = false},
+            clock_);
+        return handle_command(*store, command, fmt::format("uid:{}", getuid()));
     } catch (const LockedError& error) {
         locked_ = error.what();
         return std::nullopt;
     }
 }
 
-Resumed Owner::resume(const ResumeRequest& request) {
+Json Owner::order(const Json& command) {
     const auto give_up_at = std::chrono::steady_clock::now() + change_of_owner;
     while (true) {
-        if (auto resumed = ask_server(request)) {
+        if (auto result = ask_server(command)) {
             served_ = true;
-            return *resumed;
+            return *result;
         }
         served_ = false;
-        if (auto resumed = do_it_here(request)) return *resumed;
+        if (auto result = do_it_here(command)) return *result;
         if (std::chrono::steady_clock::now() > give_up_at)
             throw Failure(
                 fmt::format("{}; and nobody answers at {}: if that is a server, look whether it "

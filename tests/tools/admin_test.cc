@@ -1,0 +1,119 @@
+// workflow-admin as its users meet it: with the server stopped and with it running.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "engine/commands.h"
+#include "engine/control.h"
+#include "tests/tools/shop.h"
+
+namespace steplog::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class AdminProgram : public ::testing::Test {
+  protected:
+    Finished admin(std::vector<std::string> arguments,
+                   std::map<std::string, std::string> environment = {}) {
+        environment.emplace("STEPLOG_DATABASE", shop.database());
+        return run_tool("workflow-admin", std::move(arguments), environment);
+    }
+    Json json(std::vector<std::string> arguments, int code = 0) {
+        arguments.push_back("--json");
+        const Finished done = admin(std::move(arguments));
+        EXPECT_EQ(done.exit.code, code) << done.errors;
+        return Json::parse(done.output, nullptr, false);
+    }
+    std::unique_ptr<ControlServer> serve() {
+        return std::make_unique<ControlServer>(control_socket_path(shop.database()),
+                                               [&](const Json& command, const std::string& actor) {
+                                                   return handle_command(shop.house.engine(),
+                                                                         command, actor);
+                                               });
+    }
+    const std::string me = "uid:" + std::to_string(getuid());
+
+    Shop shop;
+};
+
+// The shop's instances ended long before this test runs: anything is older than an hour.
+
+TEST_F(AdminProgram, PurgesWithTheServerStoppedAndSaysWhoDidIt) {
+    shop.close();
+    const Finished plan = admin({"purge", "--older-than", "1h", "--plan"});
+    EXPECT_EQ(plan.output,
+              "would delete 2 finished instances and 3 inbox rows; nothing was changed\n")
+        << plan.errors;
+    EXPECT_EQ(shop.house.sql("SELECT count(*) FROM audit"), "0");
+    shop.close();
+    const Finished done = admin({"purge", "--older-than", "1h", "--reason", "room"});
+    EXPECT_EQ(done.exit.code, 0) << done.errors;
+    EXPECT_EQ(done.output, "deleted 2 finished instances and 3 inbox rows\n");
+    EXPECT_EQ(shop.house.sql("SELECT count(*) FROM instances WHERE finished_at_ms NOTNULL"), "0");
+    EXPECT_EQ(shop.house.sql("SELECT actor||' '||action||' '||detail FROM audit"),
+              me + R"( purge {"events":3,"instances":2,"reason":"room"})");
+    EXPECT_EQ(shop.inspect({"check"}).exit.code, 0);
+    shop.close();
+    EXPECT_EQ(json({"purge"}).at("instances"), 0);
+}
+
+TEST_F(AdminProgram, PurgesThroughTheRunningServerAsThatOnesClockSays) {
+    const auto server = serve();
+    EXPECT_EQ(json({"purge", "--older-than", "1h"}).at("instances"), 0);
+    shop.house.clock.advance(std::chrono::hours(2));
+    const Json result = json({"purge", "--older-than", "1h"});
+    EXPECT_EQ(result.at("instances"), 2);
+    EXPECT_EQ(result.at("events"), 0) << "ids are kept for 30 days";
+    EXPECT_EQ(shop.house.sql("SELECT actor FROM audit"), me);
+}
+
+TEST_F(AdminProgram, PurgesByDefaultAsTheServersSettingSays) {
+    shop.close();
+    EXPECT_EQ(admin({"purge", "--plan"}, {{"STEPLOG_RETENTION", "36500d"}}).output,
+              "would delete 0 finished instances and 0 inbox rows; nothing was changed\n");
+    const Finished wrong = admin({"purge", "--plan"}, {{"STEPLOG_RETENTION", "soon"}});
+    EXPECT_EQ(wrong.exit.code, 1);
+    EXPECT_THAT(wrong.errors, HasSubstr("STEPLOG_RETENTION"));
+}
+
+TEST_F(AdminProgram, VerifiesADatabaseAtRest) {
+    shop.close();
+    const Finished whole = admin({"verify", shop.database()});
+    EXPECT_EQ(whole.exit.code, 0) << whole.errors;
+    EXPECT_THAT(whole.output, HasSubstr("ok      hash_chain"));
+    shop.house.damage(
+        "DROP TRIGGER entries_are_immutable; UPDATE entries SET attempt=7 WHERE seq=2");
+    const Finished broken = admin({"verify", shop.database()});
+    EXPECT_EQ(broken.exit.code, 1);
+    EXPECT_THAT(broken.output, HasSubstr("BROKEN  hash_chain"));
+    EXPECT_THAT(broken.errors, HasSubstr("(schema, hash_chain, "));
+    EXPECT_EQ(json({"verify", shop.database()}, 1).at("ok"), false);
+}
+
+TEST_F(AdminProgram, VerifiesNothingThatIsInUse) {
+    shop.house.engine();
+    const Finished done = admin({"verify", shop.database()});
+    EXPECT_EQ(done.exit.code, 1);
+    EXPECT_THAT(done.errors, HasSubstr("workflow-inspect --database"));
+}
+
+TEST_F(AdminProgram, SaysHowItIsUsed) {
+    for (const std::vector<std::string>& wrong :
+         std::vector<std::vector<std::string>>{{},
+                                               {"drop"},
+                                               {"purge", "--older-than", "soon"},
+                                               {"verify"},
+                                               {"purge", "--reason", std::string(1001, 'x')}}) {
+        const Finished done = admin(wrong);
+        EXPECT_EQ(done.exit.code, 2);
+        EXPECT_THAT(done.errors, HasSubstr("--help"));
+    }
+    expect_approved("admin_help.txt", run_tool("workflow-admin", {"--help"}).output);
+    EXPECT_THAT(admin({"--version"}).output, HasSubstr("workflow-admin"));
+    const Finished missing = run_tool("workflow-admin", {"purge", "--database", "/nowhere/x.db"});
+    EXPECT_EQ(missing.exit.code, 1);
+}
+
+}  // namespace
+}  // namespace steplog::testing

@@ -1,0 +1,54 @@
+// workflow-admin: what an operator changes or keeps, but for resuming. Each verb is a file here;
+// what changes in a database is done by its owner (common/owner.h).
+#include "tools/admin/verb.h"
+
+namespace steplog::tools {
+namespace {
+
+constexpr std::size_t reason_length_max = 1000;
+
+constexpr const char* examples = R"(Examples:
+  workflow-admin verify /backups/steplog.db
+  workflow-admin purge --older-than 90d --plan
+  workflow-admin purge --older-than 90d --reason 'the disk is getting full'
+
+What changes the database is asked of the running server through its control socket (same user or
+root), or done under the database's lock when none runs; who asked, and --reason, go into its audit
+table. Exit codes: 0 done, 1 refused, not found, failed or a promise broken, 2 wrong usage.)";
+
+}  // namespace
+
+CLI::App* add_verb(CLI::App& app, Admin& admin, const std::string& name, const std::string& help,
+                   std::function<int()> run) {
+    CLI::App* verb = app.add_subcommand(name, help);
+    verb->callback([&admin, run = std::move(run)] { admin.chosen = run; });
+    return verb;
+}
+
+void add_reason(CLI::App& verb, Admin& admin) {
+    verb.add_option("--reason", admin.reason, "why, for the audit: nothing personal")
+        ->check([](const std::string& text) {
+            return text.size() <= reason_length_max ? std::string()
+                                                    : "wants at most 1000 characters";
+        })
+        ->type_name("TEXT");
+}
+
+int run(int argc, char** argv) {
+    CLI::App app("Changes and keeps a Steplog database.", admin_program);
+    Admin admin;
+    add_common_options(app, admin.common, admin_program);
+    app.footer(examples);
+    app.fallthrough();
+    app.require_subcommand(1);
+    add_verify(app, admin);
+    add_purge(app, admin);
+    return run_program(admin_program, app, argc, argv, [&] {
+        check_database_name(admin.common.database);
+        return admin.chosen();
+    });
+}
+
+}  // namespace steplog::tools
+
+int main(int argc, char** argv) { return steplog::tools::run(argc, argv); }

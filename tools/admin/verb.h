@@ -1,0 +1,37 @@
+// The verbs of workflow-admin: a file each, which adds its subcommand and carries it out. Used by
+// main.cc; main thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/clock.h"
+#include "tools/common/cli.h"
+#include "tools/common/owner.h"
+
+namespace steplog::tools {
+
+inline constexpr const char* admin_program = "workflow-admin";
+
+/// What every verb has at hand; outlives the parsing.
+struct Admin {
+    CommonOptions common;
+    std::string reason;  // --reason: why, for the audit
+    SystemClock clock;
+    std::function<int()> chosen = {};  // carries out the verb that was named; returns an exit code
+
+    Owner owner() { return Owner(common.database, admin_program, clock); }
+};
+
+/// A subcommand that, once named, is carried out by `run`.
+CLI::App* add_verb(CLI::App& app, Admin& admin, const std::string& name, const std::string& help,
+                   std::function<int()> run);
+
+/// --reason TEXT, for verbs that change something.
+void add_reason(CLI::App& verb, Admin& admin);
+
+void add_verify(CLI::App& app, Admin& admin);
+void add_purge(CLI::App& app, Admin& admin);
+
+}  // namespace steplog::tools
