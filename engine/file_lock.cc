@@ -15,7 +15,9 @@
 namespace steplog {
 namespace {
 
-std::string lock_path(const std::filesystem::path& database) { return database.string() + ".lock"; }
+std::string lock_path(const std::filesystem::path& database) {
+    return FileLock::path_of(database).string();
+}
 
 std::string holder_of(int descriptor) {
     std::array<char, 32> text{};
@@ -35,6 +37,10 @@ bool taken(int descriptor) {
 }
 
 }  // namespace
+
+std::filesystem::path FileLock::path_of(const std::filesystem::path& database) {
+    return database.string() + ".lock";
+}
 
 FileLock::FileLock(const std::filesystem::path& database)
     : descriptor_(

@@ -16,6 +16,8 @@ class FileLock {
     FileLock(const FileLock&) = delete;
     FileLock& operator=(const FileLock&) = delete;
 
+    static std::filesystem::path path_of(const std::filesystem::path& database);
+
     /// True when some process holds the lock of this database. Takes nothing, creates nothing.
     static bool is_held(const std::filesystem::path& database);
 

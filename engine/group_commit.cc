@@ -16,7 +16,9 @@ bool concerns_item_alone(const SQLite::Exception& error) {
 }  // namespace
 
 GroupCommit::GroupCommit(SQLite::Database& database, GroupCommitOptions options)
-    : database_(database), options_(std::move(options)) {
+    : database_(database),
+      options_(std::move(options)),
+      health_(options_.begins_full ? Health::full : Health::ok) {
     if (options_.writer_thread) writer_ = std::thread([this] { write_until_stopped(); });
 }
 
@@ -94,7 +96,15 @@ GroupCommit::Batch GroupCommit::take_batch() {
 void GroupCommit::write_until_stopped() {
     std::unique_lock lock(mutex_);
     while (true) {
-        queued_.wait(lock, [this] { return !queue_.empty() || stopping_ || hurry_; });
+        const auto wanted = [this] { return !queue_.empty() || stopping_ || hurry_; };
+        if (health_ != Health::full) {
+            queued_.wait(lock, wanted);
+        } else if (!queued_.wait_for(lock, options_.room_pause, wanted)) {
+            lock.unlock();
+            look_for_room();
+            lock.lock();
+            continue;
+        }
         if (urgent_ == 0 && !stopping_ && !hurry_)
             queued_.wait_for(lock, options_.lazy_delay,
                              [this] { return urgent_ > 0 || stopping_ || hurry_; });
@@ -135,15 +145,16 @@ void GroupCommit::commit(Batch& batch) {
     try {
         if (health() == Health::failed) throw StoreError(StoreError::Kind::failed, failure_);
         run_in_transaction(batch);
+        if (options_.before_commit) options_.before_commit();
         if (options_.acknowledge_before_commit) answer();
         database_.exec("COMMIT");
-        std::lock_guard lock(mutex_);
-        health_ = Health::ok;
+        look_for_room();
     } catch (const SQLite::Exception& error) {
         refuse(give_up(error));
         return;
     } catch (const StoreError& error) {
-        refuse(error);
+        roll_back();
+        refuse(end_for_good(error.what()));
         return;
     }
     if (!answered) answer();
@@ -180,22 +191,43 @@ void GroupCommit::run_item(Item& item) {
     database_.exec("RELEASE item");
 }
 
-// Ends the transaction and decides what the error means for the store.
-StoreError GroupCommit::give_up(const SQLite::Exception& error) {
+// While the disk counts as full: asks whether it does so no longer.
+void GroupCommit::look_for_room() {
+    if (health() != Health::full) return;
+    if (options_.has_room && !options_.has_room()) return;
+    std::lock_guard lock(mutex_);
+    if (health_ == Health::full) health_ = Health::ok;
+}
+
+void GroupCommit::roll_back() {
     sqlite3* handle = database_.getHandle();
-    const int code = error.getErrorCode() & 0xff;
-    const int extended = error.getExtendedErrorCode();
     if (sqlite3_get_autocommit(handle) == 0)
         sqlite3_exec(handle, "ROLLBACK", nullptr, nullptr, nullptr);
-    if (code == SQLITE_FULL) {
+}
+
+// Ends the transaction and decides what the error means for the store.
+StoreError GroupCommit::give_up(const SQLite::Exception& error) {
+    roll_back();
+    if ((error.getErrorCode() & 0xff) != SQLITE_FULL)
+        return end_for_good(fmt::format(
+            "the database cannot be written: {} (SQLite code {}); the process must end, and a "
+            "restart recovers what was committed",
+            error.what(), error.getExtendedErrorCode()));
+    {
         std::lock_guard lock(mutex_);
+        if (health_ == Health::failed) return {StoreError::Kind::failed, failure_};
         health_ = Health::full;
-        return {StoreError::Kind::full, "the disk is full: nothing was written; free some space"};
     }
-    const std::string message = fmt::format(
-        "the database cannot be written: {} (SQLite code {}); the process must end, and a "
-        "restart recovers what was committed",
-        error.what(), extended);
+    try {
+        if (options_.on_full) options_.on_full();
+    } catch (const SQLite::Exception& worse) {
+        if ((worse.getErrorCode() & 0xff) != SQLITE_FULL) return give_up(worse);
+    }
+    return {StoreError::Kind::full, "the disk is full: nothing was written; free some space"};
+}
+
+// From now on nothing is written. The first reason is kept.
+StoreError GroupCommit::end_for_good(const std::string& message) {
     {
         std::lock_guard lock(mutex_);
         if (health_ == Health::failed) return {StoreError::Kind::failed, failure_};

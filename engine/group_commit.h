@@ -26,6 +26,15 @@ struct GroupCommitOptions {
     std::function<void()> after_commit =
         {};  // on the writer, when all waiters were woken: checkpoints
     std::function<void(const std::string&)> on_fatal = {};
+    // On the writer, inside the transaction, before it is committed: throws StoreError::failed when
+    // this process must not write any more. Then nothing is written, now or ever.
+    std::function<void()> before_commit = {};
+    std::function<void()> on_full = {};  // on the writer, after a commit met a full disk: make room
+    // On the writer, while the disk counts as full: whether it does so no longer. Asked after each
+    // commit and every room_pause; without it a commit is proof enough.
+    std::function<bool()> has_room = {};
+    std::chrono::milliseconds room_pause{1000};
+    bool begins_full = false;
     bool acknowledge_before_commit = false;  // negative control of the power-loss tests
 };
 
@@ -94,6 +103,9 @@ class GroupCommit {
     void run_in_transaction(Batch& batch);
     void run_item(Item& item);
     StoreError give_up(const SQLite::Exception& error);
+    StoreError end_for_good(const std::string& message);
+    void roll_back();
+    void look_for_room();
 
     SQLite::Database& database_;
     const GroupCommitOptions options_;

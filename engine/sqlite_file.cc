@@ -90,7 +90,12 @@ SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::
         load_payload_hash_key();
         // Whatever the last owner could not sync for certain is written and synced afresh, before
         // the first acknowledgement or claim.
-        checkpoint_all();
+        if (!checkpoint_all())
+            throw OpenError(
+                fmt::format("{} is being read by another program, and what its last owner left in "
+                            "the write-ahead log cannot be made safe before that ends: wait for "
+                            "the reader (a check, a backup) or end it, and start again",
+                            path.string()));
     } catch (const SQLite::Exception& error) {
         const int code = error.getErrorCode() & 0xff;
         if (code == SQLITE_NOTADB)
@@ -208,9 +213,15 @@ void SqliteFile::checkpoint_if_due() {
         throw SQLite::Exception(handle, code);
 }
 
-void SqliteFile::checkpoint_all() {
-    database_.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    wal_frames_ = 0;
+bool SqliteFile::checkpoint_all() {
+    int frames = -1, moved = -1;
+    const int code = sqlite3_wal_checkpoint_v2(database_.getHandle(), "main",
+                                               SQLITE_CHECKPOINT_TRUNCATE, &frames, &moved);
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
+        throw SQLite::Exception(database_.getHandle(), code);
+    if (code == SQLITE_OK) wal_frames_ = 0;
+    // Busy with everything moved and synced: only the emptying had to wait for a reader.
+    return code == SQLITE_OK || (frames >= 0 && moved == frames);
 }
 
 void SqliteFile::leave_as_it_is() {

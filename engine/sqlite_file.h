@@ -27,8 +27,9 @@ class SqliteFile {
 
     /// After a commit: moves the WAL into the database when it has grown. Never blocks on readers.
     void checkpoint_if_due();
-    /// Moves everything, syncs the database and empties the WAL.
-    void checkpoint_all();
+    /// Moves everything, syncs the database and empties the WAL. False when readers kept a part of
+    /// it back for longer than a second.
+    bool checkpoint_all();
     /// After a failure: closing writes nothing, not even what SQLite would move from the WAL.
     void leave_as_it_is();
 

@@ -5,6 +5,8 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "engine/disk_reserve.h"
+#include "engine/file_identity.h"
 #include "engine/file_lock.h"
 #include "engine/group_commit.h"
 #include "engine/sqlite_file.h"
@@ -36,33 +38,72 @@ std::size_t bytes_of(const Advance& advance) {
     return bytes;
 }
 
+template <class T>
+std::future<T> refused(const StoreError& error) {
+    std::promise<T> promise;
+    promise.set_exception(std::make_exception_ptr(error));
+    return promise.get_future();
+}
+
+StoreError full_now() {
+    return {StoreError::Kind::full,
+            "the disk is full: nothing new is taken until there is room again; free some space"};
+}
+
+// Kept by the writer thread. A disk that is full already must let the database be opened all the
+// same.
+std::unique_ptr<DiskReserve> reserve_for(const SqliteOptions& options,
+                                         const std::filesystem::path& path) {
+    if (!options.vfs.empty() || !options.writer_thread || options.reserve_bytes == 0)
+        return nullptr;
+    auto reserve = std::make_unique<DiskReserve>(path.string() + ".reserve", options.reserve_bytes);
+    if (reserve->is_needed_now()) reserve->release();
+    return reserve;
+}
+
 class SqliteStore final : public Store {
   public:
     SqliteStore(SqliteOptions options, const std::filesystem::path& path,
                 std::unique_ptr<FileLock> lock, Clock& clock)
         : options_(std::move(options)),
           lock_(std::move(lock)),
+          reserve_(reserve_for(options_, path)),
           file_(path, options_.vfs, options_.synchronous, options_.create),
           transitions_(file_.database(), clock, file_.payload_hash_key(), options_.lease,
                        options_.program) {
-        commits_ = std::make_unique<GroupCommit>(
-            file_.database(),
-            GroupCommitOptions{.writer_thread = options_.writer_thread,
-                               .after_commit = [this] { file_.checkpoint_if_due(); },
-                               .on_fatal = options_.on_fatal,
-                               .acknowledge_before_commit = options_.acknowledge_before_commit});
+        if (lock_) {
+            for (const auto& file :
+                 {path, std::filesystem::path(path.string() + "-wal"), FileLock::path_of(path)})
+                house_.emplace_back(file);
+        }
+        GroupCommitOptions commits{.writer_thread = options_.writer_thread,
+                                   .after_commit = [this] { file_.checkpoint_if_due(); },
+                                   .on_fatal = options_.on_fatal,
+                                   .before_commit = [this] { refuse_if_not_ours(); },
+                                   .acknowledge_before_commit = options_.acknowledge_before_commit};
+        if (reserve_) {
+            commits.on_full = [this] { make_room(); };
+            commits.has_room = [this] { return reserve_->keep(); };
+            commits.begins_full = !reserve_->keep();
+        }
+        commits_ = std::make_unique<GroupCommit>(file_.database(), std::move(commits));
     }
 
     ~SqliteStore() override {
-        const bool clean = commits_->health() != GroupCommit::Health::failed;
+        commits_->flush();
+        const bool failed = commits_->health() == GroupCommit::Health::failed;
         commits_.reset();
-        if (!clean) {
-            file_.leave_as_it_is();
-            return;
-        }
         try {
+            if (failed) {
+                file_.leave_as_it_is();
+                return;
+            }
+            refuse_if_not_ours();
             transitions_.end_ownership();
             file_.checkpoint_all();
+        } catch (const StoreError&) {
+            // What lies under our names now, a write-ahead log included, is another's.
+            file_.leave_as_it_is();
         } catch (const SQLite::Exception&) {
             // An unclean end is what every start is prepared for.
             return;
@@ -71,6 +112,7 @@ class SqliteStore final : public Store {
 
     std::future<Accepted> accept(std::optional<NewEvent> event, std::optional<NewInstance> instance,
                                  bool claim) override {
+        if (is_rationed()) return refused<Accepted>(full_now());
         BodyHashes hashes;
         std::size_t bytes = small_item_bytes;
         if (event) {
@@ -89,6 +131,7 @@ class SqliteStore final : public Store {
     }
 
     std::future<ClaimResult> claim(ClaimRequest request) override {
+        if (request.limit > 0 && is_rationed()) return refused<ClaimResult>(full_now());
         return commits_->submit<ClaimResult>(
             [this, request] { return transitions_.claim(request); }, small_item_bytes);
     }
@@ -96,6 +139,7 @@ class SqliteStore final : public Store {
     std::future<Advanced> advance(Advance advance) override {
         const std::size_t bytes = bytes_of(advance);
         const bool lazy = advance.lazy;
+        if (advance.to && advance.to->claim_next && is_rationed()) advance.to->claim_next = false;
         return commits_->submit<Advanced>(
             [this, advance = std::move(advance)] { return transitions_.advance(advance); }, bytes,
             lazy);
@@ -145,8 +189,37 @@ class SqliteStore final : public Store {
     }
 
   private:
+    // The reserve was given back for what is under way to end and for clean-up: nothing else may
+    // eat it.
+    bool is_rationed() const { return reserve_ && commits_->health() == GroupCommit::Health::full; }
+
+    // On the writer, after a commit met a full disk.
+    void make_room() {
+        reserve_->release();
+        file_.checkpoint_all();
+    }
+
+    // On the writer, before each commit. What is written to a file that has no name any more, or
+    // beside another owner, must not be acknowledged.
+    void refuse_if_not_ours() {
+        for (const FileIdentity& file : house_)
+            if (!file.is_still_there())
+                throw StoreError(
+                    StoreError::Kind::failed,
+                    fmt::format("{} was removed or replaced while it was in use: nothing more is "
+                                "written; put the right file in its place and start again",
+                                file.path().string()));
+        if (!transitions_.is_owner())
+            throw StoreError(StoreError::Kind::failed,
+                             fmt::format("{} was taken over by another process: this one must not "
+                                         "write any more, and ends",
+                                         options_.database.string()));
+    }
+
     const SqliteOptions options_;
     std::unique_ptr<FileLock> lock_;  // outlives every connection
+    std::unique_ptr<DiskReserve> reserve_;
+    std::vector<FileIdentity> house_;
     SqliteFile file_;
     SqliteTransitions transitions_;
     std::unique_ptr<GroupCommit> commits_;

@@ -17,6 +17,9 @@ struct SqliteOptions {
     Ms lease = std::chrono::seconds(30);
     bool writer_thread = true;  // false: each call commits in the caller's thread
     bool create = true;         // false: refuse a file that is not there
+    // Kept free beside the database for clean-up on a full disk, at most 5 % of the file system; 0:
+    // none. While it is given back, nothing new is accepted or claimed. Kept by the writer thread.
+    std::uint64_t reserve_bytes = 32 * 1024 * 1024;
     std::function<void(const std::string&)> on_fatal =
         {};  // once, from any thread, when the store fails for good
     std::function<bool()> on_full =

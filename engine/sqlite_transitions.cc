@@ -51,6 +51,11 @@ void SqliteTransitions::end_ownership() {
     Query(statements_, "UPDATE owners SET ended_at_ms=? WHERE id=?", now(), owner_).run();
 }
 
+bool SqliteTransitions::is_owner() {
+    Query newest(statements_, "SELECT max(id) FROM owners");
+    return newest.next() && newest.integer(0) == owner_;
+}
+
 std::optional<std::int64_t> SqliteTransitions::write_payload(
     const std::optional<std::string>& body) {
     if (!body) return std::nullopt;

@@ -31,6 +31,8 @@ class SqliteTransitions {
 
     /// A clean end of this owner's life.
     void end_ownership();
+    /// Whether nobody has taken over the file since this life began.
+    bool is_owner();
 
   private:
     // What an instance's row says while it is changed.
