@@ -26,6 +26,16 @@ struct Buyer {
     std::string email_problem;
 };
 
+/// Stripe's no while an account is looked for at Clerk comes with Stripe's remedy.
+Json read_customer(const Purchase& purchase, const StripeClient& stripe, const Call& call) {
+    try {
+        return stripe.get_customer(purchase.customer, purchase.account, call);
+    } catch (const Refusal& refusal) {
+        throw PermanentError(refusal.code(), fmt::format("{}. Look at customer {} in Stripe",
+                                                         refusal.what(), purchase.customer));
+    }
+}
+
 Buyer read_buyer(const Purchase& purchase, bool prefer_current, const StripeClient& stripe,
                  const Call& call) {
     Buyer buyer{.purchase = purchase,
@@ -33,7 +43,7 @@ Buyer read_buyer(const Purchase& purchase, bool prefer_current, const StripeClie
                 .email = purchase.email,
                 .email_problem = purchase.email_problem};
     if (purchase.customer.empty()) return buyer;
-    buyer.customer = stripe.get_customer(purchase.customer, purchase.account, call);
+    buyer.customer = read_customer(purchase, stripe, call);
     if (!prefer_current && !buyer.email.empty()) return buyer;
     Purchase current;
     add_customer(current, buyer.customer);

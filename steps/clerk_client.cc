@@ -101,13 +101,15 @@ std::optional<ClerkUser> ClerkClient::find_by_email(const std::string& email,
     const std::string lower = lower_ascii(email);
     std::string query = "email_address=" + percent_encode(email);
     if (lower != email) query += "&email_address=" + percent_encode(lower);
+    std::optional<ClerkUser> unverified;
     for (ClerkUser& user : list_users(query + "&limit=10", "look up an e-mail address", call)) {
+        if (user.has_verified(email)) return std::move(user);
         const bool matches = std::any_of(
             user.emails.begin(), user.emails.end(),
             [&](const ClerkUser::Email& its) { return lower_ascii(its.address) == lower; });
-        if (matches) return std::move(user);
+        if (matches && !unverified) unverified = std::move(user);
     }
-    return std::nullopt;
+    return unverified;
 }
 
 ClerkUser ClerkClient::create_user(const NewClerkUser& user, const Call& call) const {

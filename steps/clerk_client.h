@@ -53,7 +53,8 @@ class ClerkClient {
     std::optional<ClerkUser> find_by_external_id(const std::string& external_id,
                                                  const Call& call) const;
 
-    /// The user that has this address, verified or not; compared without case.
+    /// The user that has this address, compared without case: who has verified it before somebody
+    /// who only claims it.
     std::optional<ClerkUser> find_by_email(const std::string& email, const Call& call) const;
 
     /// Creates a user without a password, its address verified. Throws Refusal 422

@@ -219,9 +219,12 @@ Json provision(Context& ctx, const Json& input, const Providers& providers) {
     const Origin origin = read_origin(ctx, input);
     refuse_other_livemode(ctx, origin.purchase, providers);
     const int continuation = ctx.continuations();
-    const bool known_before = origin.complete || ctx.finished("fetch_purchase");
+    const bool look_again = continuation > 0 && !ctx.finished("send_email");
+    // A thin event does not say who bought what: there the look comes after the first reading.
+    const bool names_purchase = !origin.event.thin;
 
     Purchase purchase = origin.purchase;
+    if (look_again && names_purchase) recheck_purchase(ctx, purchase, continuation, providers);
     if (!origin.complete) {
         purchase = ctx.step("fetch_purchase", {.provider = "stripe"}, [&](const Attempt& attempt) {
             return advised(attempt, "Look at the purchase in Stripe", [&] {
@@ -232,9 +235,7 @@ Json provision(Context& ctx, const Json& input, const Providers& providers) {
     }
     if (!purchase.not_due.empty()) return Json::object({{"ignored", purchase.not_due}});
     ctx.take_key(key_of(purchase));
-    if (continuation > 0 && known_before && !ctx.finished("send_email")) {
-        recheck_purchase(ctx, purchase, continuation, providers);
-    }
+    if (look_again && !names_purchase) recheck_purchase(ctx, purchase, continuation, providers);
 
     const StepOptions create{.provider = "clerk", .probe = probe([&](const Attempt& attempt) {
                                                       return find_own_account(

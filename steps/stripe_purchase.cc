@@ -37,6 +37,14 @@ void refuse_other_livemode(const Json& object, bool livemode) {
                                      what));
 }
 
+/// Ended, or kept by Stripe without anybody paying for it: `unpaid` after the last failed try,
+/// `paused` after a trial without a way to pay. `past_due` is still being collected. Source:
+/// docs.stripe.com/billing/subscriptions/overview, "Subscription statuses".
+bool is_unpaid(const std::string& status) {
+    return status == "canceled" || status == "incomplete_expired" || status == "unpaid" ||
+           status == "paused";
+}
+
 /// Reads an object for the second time; one that is gone is no longer paid for.
 template <class Read>
 Json read_again(const std::string& what, Read&& read) {
@@ -123,9 +131,7 @@ void require_still_paid(const Purchase& purchase, const StripeClient& stripe, co
             return stripe.get_subscription(purchase.subscription, purchase.account, call);
         });
         const std::string status = text_at(subscription, {"status"});
-        if (status == "canceled" || status == "incomplete_expired") {
-            throw_no_longer_paid(fmt::format("{} is {}", what, status));
-        }
+        if (is_unpaid(status)) throw_no_longer_paid(fmt::format("{} is {}", what, status));
     } else if (!purchase.session.empty()) {
         const std::string what = "Checkout session " + purchase.session;
         const Json session = read_again(what, [&] {

@@ -94,6 +94,14 @@ TEST_F(ClerkClientTest, KnowsAnUnverifiedAddress) {
     EXPECT_FALSE(client.find_by_email("ada@example.com", call)->has_verified("ada@example.com"));
 }
 
+TEST_F(ClerkClientTest, PrefersWhoHasVerifiedTheAddressToWhoClaimsIt) {
+    const std::string claims = user_json("user_1", "", "unverified");
+    transport.answer(200, "[" + claims + "," + user_json("user_2") + "]");
+    EXPECT_EQ(client.find_by_email("ada@example.com", call)->id, "user_2");
+    transport.answer(200, "[" + claims + "," + user_json("user_3", "", "unverified") + "]");
+    EXPECT_EQ(client.find_by_email("ada@example.com", call)->id, "user_1");
+}
+
 TEST_F(ClerkClientTest, FindsNobodyUnderAnIdThatIsGoneOrNone) {
     transport.answer(404, error("resource_not_found"));
     EXPECT_FALSE(client.find_by_id("user_1", call));

@@ -133,6 +133,59 @@ TEST_F(ProvisionCustomerStuck, LooksAgainAfterADayAndStopsForACancelledPurchase)
     EXPECT_TRUE(world.users().empty());
 }
 
+// A customer without an address waited at fetch_purchase for days and cancelled meanwhile; support
+// added the address, resumed, and the account was made for a purchase that no longer stood.
+TEST_F(ProvisionCustomerStuck, LooksAgainBeforeItFetchesForAResume) {
+    const auto purchase = world.purchase({.email = std::nullopt});
+    const std::string id = accept(body_of(purchase, "invoice.paid"));
+    run();
+    ASSERT_EQ(last(id).step, "fetch_purchase");
+    set_email(purchase.customer, "ada%40example.com");
+    remove("/v1/subscriptions/" + purchase.subscription);
+    resume(id);
+    run();
+    EXPECT_EQ(last(id).what, "stuck");
+    EXPECT_EQ(last(id).step, "recheck_purchase");
+    EXPECT_EQ(last(id).error_code, "no_longer_paid");
+    EXPECT_EQ(times("started", "fetch_purchase"), 1);
+    EXPECT_TRUE(world.users().empty());
+}
+
+TEST_F(ProvisionCustomerStuck, LooksAgainOnceAThinEventHasSaidWhoBought) {
+    const auto purchase =
+        world.purchase({.email = std::nullopt, .forms = sandbox::EventForms::thin});
+    const std::string id = accept(body_of(purchase, "v1.invoice.paid"));
+    run();
+    ASSERT_EQ(last(id).step, "fetch_purchase");
+    set_email(purchase.customer, "ada%40example.com");
+    remove("/v1/subscriptions/" + purchase.subscription);
+    resume(id);
+    run();
+    EXPECT_EQ(last(id).what, "stuck");
+    EXPECT_EQ(last(id).step, "recheck_purchase");
+    EXPECT_EQ(last(id).error_code, "no_longer_paid");
+    EXPECT_TRUE(world.users().empty());
+}
+
+TEST_F(ProvisionCustomerStuck, NamesStripesRemedyWhenStripeRefusesDuringTheSearch) {
+    const auto purchase = world.purchase();
+    world.add_fault({.kind = sandbox::FaultKind::status,
+                     .provider = sandbox::Provider::stripe,
+                     .route = "GET /v1/customers/*",
+                     .times = 1,
+                     .status = 400,
+                     .effect = {},
+                     .retry_after_s = {}});
+    const std::string id = accept(body_of(purchase, "invoice.paid"));
+    run();
+    EXPECT_EQ(last(id).what, "stuck");
+    EXPECT_EQ(last(id).step, "create_clerk_user");
+    EXPECT_NE(last(id).error.find("Look at customer " + purchase.customer + " in Stripe"),
+              std::string::npos)
+        << last(id).error;
+    EXPECT_EQ(last(id).error.find("in Clerk"), std::string::npos) << last(id).error;
+}
+
 TEST_F(ProvisionCustomerStuck, LooksAgainOnEachDayUnderAnotherName) {
     const auto purchase = world.purchase();
     world.add_fault({.kind = sandbox::FaultKind::down,

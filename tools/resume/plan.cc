@@ -34,10 +34,6 @@ class Calls {
         calls_.push_back(
             {step, known && !known->provider.empty() ? known->provider : provider, certain});
     }
-    bool any_finished() const {
-        return std::any_of(log_.begin(), log_.end(),
-                           [](const Inspector::Step& step) { return step.finished; });
-    }
     std::vector<PlannedCall> take() { return std::move(calls_); }
 
   private:
@@ -58,9 +54,8 @@ std::vector<PlannedCall> calls_of(const InstanceRow& row, const std::vector<Insp
         return calls.take();
     }
     // By hand means that the purchase is read again before anything else is done.
-    if (calls.any_finished() || row.step != "fetch_purchase")
-        calls.add(row.step.starts_with("recheck_purchase") ? row.step : "recheck_purchase",
-                  "stripe", row.step.starts_with("recheck_purchase"));
+    calls.add(row.step.starts_with("recheck_purchase") ? row.step : "recheck_purchase", "stripe",
+              row.step.starts_with("recheck_purchase"));
     for (const Inspector::Step& step : log)
         if (!step.finished && step.name == row.step) calls.add(step.name, step.provider, true);
     for (const KnownStep& step : provision_customer)
