@@ -188,7 +188,7 @@ Parts explain_active(const InstanceRow& row, const Facts& facts) {
         parts.next = fmt::format("is taken up again at once: its worker's lease ended at {}",
                                  instant(*row.due_at_ms));
     else
-        parts.next = "goes on by itself";
+        parts.next = "goes on when the call it makes has ended";
     return parts;
 }
 

@@ -215,6 +215,21 @@ TEST_F(ResumeProgram, KnowsTheCallsOfProvisionCustomer) {
     expect_approved("plan_provision_customer.txt", resume({"evt_p", "--plan"}).output);
 }
 
+TEST_F(ResumeProgram, RefusesACountInOneShortSentence) {
+    for (const char* count : {"0", "-1", "x", "1.5", "99999999999"}) {
+        EXPECT_EQ(resume({"--all", "--limit", count}).errors,
+                  "workflow-resume: --limit: wants a whole number from 1; see "
+                  "workflow-resume --help\n");
+    }
+}
+
+TEST_F(ResumeProgram, SaysThatARateNeedsAServer) {
+    shop.close();
+    const Finished done = resume({"--all", "--rate", "1/s", "--yes"});
+    EXPECT_EQ(done.exit.code, 0);
+    EXPECT_THAT(done.errors, HasSubstr("all at once: --rate needs a server"));
+}
+
 TEST_F(ResumeProgram, EndsWithTwoForWrongUsage) {
     for (const std::vector<std::string>& wrong :
          std::vector<std::vector<std::string>>{{},

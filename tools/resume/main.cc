@@ -228,7 +228,9 @@ int resume(const Options& options) {
     const Resumed& resumed = tally.total();
     print_result(options, resumed);
     if (!resumed.ids.empty() && !owner.served())
-        complain(program, "no server runs: they go on as soon as workflow-server starts");
+        complain(program, fmt::format("no server runs: they go on as soon as workflow-server "
+                                      "starts{}",
+                                      options.pace ? ", all at once: --rate needs a server" : ""));
     const bool nothing_named_resumed = !options.all && resumed.ids.empty();
     return !all_known || nothing_named_resumed ? exit_failed : exit_done;
 }
