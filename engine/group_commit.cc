@@ -129,6 +129,8 @@ void GroupCommit::write_until_stopped() {
 
 void GroupCommit::commit(Batch& batch) {
     bool answered = false;
+    const auto begun = std::chrono::steady_clock::now();
+    std::chrono::microseconds took{0};
     const auto answer = [&] {
         for (auto& item : batch) {
             if (item->failed_alone)
@@ -148,6 +150,8 @@ void GroupCommit::commit(Batch& batch) {
         if (options_.before_commit) options_.before_commit();
         if (options_.acknowledge_before_commit) answer();
         database_.exec("COMMIT");
+        took = std::chrono::duration_cast<std::chrono::microseconds>(
+            std::chrono::steady_clock::now() - begun);
         look_for_room();
     } catch (const SQLite::Exception& error) {
         refuse(give_up(error));
@@ -158,6 +162,7 @@ void GroupCommit::commit(Batch& batch) {
         return;
     }
     if (!answered) answer();
+    if (options_.on_commit) options_.on_commit(batch.size(), took);
     batch.clear();
     if (!options_.after_commit) return;
     try {

@@ -25,6 +25,8 @@ struct GroupCommitOptions {
     std::chrono::microseconds lazy_delay{1000};  // how long a lazy item waits for company
     std::function<void()> after_commit =
         {};  // on the writer, when all waiters were woken: checkpoints
+    std::function<void(std::size_t items, std::chrono::microseconds took)> on_commit =
+        {};  // the same moment; from the transaction's begin to its sync
     std::function<void(const std::string&)> on_fatal = {};
     // On the writer, inside the transaction, before it is committed: throws StoreError::failed when
     // this process must not write any more. Then nothing is written, now or ever.

@@ -102,6 +102,12 @@ struct Stats {
     std::int64_t owner_pid = 0, owner_started_at_ms = 0;
 };
 
+/// What is unfinished now.
+struct Backlog {
+    std::map<State, std::int64_t> by_state;        // every unfinished state, also those with none
+    std::optional<std::int64_t> oldest_due_at_ms;  // of those that no worker has taken yet
+};
+
 struct CustomerView {
     std::string customer;
     std::vector<EventRow> events;
@@ -179,6 +185,14 @@ class Inspector {
     std::vector<Step> steps(const InstanceRow& row);
 
     Stats stats();
+
+    /// Cheap enough for every few seconds: reads what is unfinished, not the whole file.
+    Backlog backlog();
+
+    /// When the oldest unfinished instance of `workflow` that has not finished `step` was created;
+    /// stuck ones with one of these error codes do not count.
+    std::optional<std::int64_t> oldest_without(const std::string& workflow, const std::string& step,
+                                               const std::vector<std::string>& but_codes);
 
     /// Everything that is known of a customer, by the inbox's subject and by the keys of instances.
     /// Throws not_found when nothing is.

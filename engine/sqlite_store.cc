@@ -78,6 +78,7 @@ class SqliteStore final : public Store {
         }
         GroupCommitOptions commits{.writer_thread = options_.writer_thread,
                                    .after_commit = [this] { file_.checkpoint_if_due(); },
+                                   .on_commit = options_.on_commit,
                                    .on_fatal = options_.on_fatal,
                                    .before_commit = [this] { refuse_if_not_ours(); },
                                    .acknowledge_before_commit = options_.acknowledge_before_commit};

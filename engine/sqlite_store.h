@@ -2,6 +2,7 @@
 // commit. Opening it takes the lock on the file for life.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -22,6 +23,8 @@ struct SqliteOptions {
     std::uint64_t reserve_bytes = 32 * 1024 * 1024;
     std::function<void(const std::string&)> on_fatal =
         {};  // once, from any thread, when the store fails for good
+    std::function<void(std::size_t items, std::chrono::microseconds took)> on_commit =
+        {};  // on the writer, after each synced commit and the waking of its waiters
     std::function<bool()> on_full =
         {};  // without a writer thread: make room, or say that there is none
     // For tests: the rest of the world.

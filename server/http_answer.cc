@@ -1,4 +1,4 @@
-// Answers as JSON; see http_answer.h.
+// Answers as plain values; see http_answer.h.
 #include "server/http_answer.h"
 
 #include <fmt/core.h>
@@ -16,7 +16,7 @@ Answer error_answer(int status, std::string_view message) {
 void send(const Answer& answer, httplib::Response& response) {
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) response.set_header(name, value);
-    response.set_content(answer.body, "application/json");
+    response.set_content(answer.body, answer.type);
 }
 
 void refuse_other_methods(httplib::Server& routes, const std::string& path,

@@ -17,14 +17,15 @@ namespace steplog::server {
 
 struct Answer {
     int status = 200;
-    std::string body;  // JSON text
+    std::string body;
     std::vector<std::pair<std::string, std::string>> headers = {};
+    std::string type = "application/json";
 };
 
 /// {"error": message} with this status.
 Answer error_answer(int status, std::string_view message);
 
-/// Puts the answer into the library's response, as application/json.
+/// Puts the answer into the library's response.
 void send(const Answer& answer, httplib::Response& response);
 
 /// Registers 405, with what is allowed, for the methods that `path` does not take. The front lets

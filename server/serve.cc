@@ -16,6 +16,7 @@
 #include "server/front.h"
 #include "server/health.h"
 #include "server/log.h"
+#include "server/metrics.h"
 #include "server/process.h"
 #include "server/rate_limiter.h"
 #include "server/retention.h"
@@ -52,25 +53,29 @@ struct Outside {
     steps::Providers providers;
 };
 
-SqliteOptions store_options(const Settings& settings,
+SqliteOptions store_options(const Settings& settings, Metrics& metrics,
                             std::function<void(const std::string&)> on_fatal) {
     SqliteOptions options;
     options.database = settings.database;
     options.program = "workflow-server";
     options.lease = settings.lease;
     options.on_fatal = std::move(on_fatal);
+    options.on_commit = [&metrics](std::size_t items, std::chrono::microseconds took) {
+        metrics.observe_commit(items, took);
+    };
     return options;
 }
 
-EngineOptions engine_options(const Settings& settings, Log& log,
+EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metrics,
                              std::function<void(const std::string&)> on_fatal) {
     EngineOptions options;
     options.workers = settings.workers;
     options.lease = settings.lease;
     options.steps.retry = settings.retry;
     options.steps.attempt_timeout = settings.http_timeout;
-    options.on_transition = [&log](const Transitioned& transitioned) {
+    options.on_transition = [&log, &metrics](const Transitioned& transitioned) {
         log_transition(log, transitioned);
+        metrics.observe(transitioned);
     };
     options.on_fatal = std::move(on_fatal);
     return options;
@@ -101,23 +106,31 @@ class FrontLog {
     RateLimiter lines_{10, 50};
 };
 
-FrontOptions front_options(const Settings& settings, FrontLog& log) {
+FrontOptions front_options(const Settings& settings, FrontLog& log, Metrics& metrics) {
     FrontOptions options;
     static_cast<FrontLimits&>(options) = settings.front;
     options.listen = settings.listen;
     options.trusted_proxies = settings.trusted_proxies;
     options.tls_cert = settings.tls_cert;
     options.tls_key = settings.tls_key;
-    options.on_event = [&log](const FrontEvent& event) { log.tell(event); };
+    options.on_event = [&log, &metrics](const FrontEvent& event) {
+        log.tell(event);
+        metrics.observe(event);
+    };
     return options;
 }
 
-StripeWebhookOptions webhook_options(const Settings& settings, const Front& front) {
+StripeWebhookOptions webhook_options(const Settings& settings, const Front& front,
+                                     Metrics& metrics) {
     StripeWebhookOptions options;
     options.secrets = settings.stripe_webhook_secrets;
     options.routing.livemode = settings.livemode();
     options.failures_per_second = settings.signature_failures;
     options.is_exempt = [&front](std::string_view address) { return front.is_exempt(address); };
+    options.on_answer = [&metrics](WebhookOutcome outcome, std::chrono::nanoseconds took) {
+        metrics.observe(outcome, took);
+    };
+    options.on_skew = [&metrics](std::int64_t seconds) { metrics.observe_skew(seconds); };
     return options;
 }
 
@@ -172,18 +185,26 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
 
     SystemClock clock;
     SystemRandom random;
-    const auto store = open_sqlite_store(store_options(settings, on_fatal), clock);
+    Metrics metrics(STEPLOG_VERSION);
+    const auto store = open_sqlite_store(store_options(settings, metrics, on_fatal), clock);
     Outside outside(settings, clock);
     Registry registry;
     steps::register_provision_customer(registry, outside.providers);
     Engine engine(*store, clock, random, std::move(registry),
-                  engine_options(settings, log, on_fatal));
+                  engine_options(settings, log, metrics, on_fatal));
 
     FrontLog front_log(log);
-    Front front(front_options(settings, front_log));
-    StripeWebhook webhook(engine, clock, log, webhook_options(settings, front));
+    Front front(front_options(settings, front_log, metrics));
+    StripeWebhook webhook(engine, clock, log, webhook_options(settings, front, metrics));
     webhook.add_to(front.routes());
     add_health_routes(front.routes(), *store, engine);
+    MetricsRoute metrics_route(
+        metrics,
+        {.database = settings.database,
+         .clock = clock,
+         .front = [&front] { return front.stats(); },
+         .ready = [&] { return readyz(store->health(), engine.stopping()).status == 200; }});
+    metrics_route.add_to(front.routes());
     const ControlServer control(control_socket_path(settings.database),
                                 [&](const Json& command, const std::string& actor) {
                                     return handle_command(engine, command, actor);

@@ -122,6 +122,10 @@ Signature verify_stripe_signature(std::string_view header, std::string_view body
     return Signature::valid;
 }
 
+std::optional<std::int64_t> stripe_signature_time(std::string_view header) {
+    return parse(header).time_s;
+}
+
 std::string stripe_signature_header(std::string_view body, std::string_view secret,
                                     std::int64_t time_s) {
     return fmt::format("t={},v1={}", time_s, hmac_hex(secret, signed_text(time_s, body)));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,9 @@ std::string_view to_string(Signature);
 Signature verify_stripe_signature(std::string_view header, std::string_view body,
                                   const std::vector<std::string>& secrets, std::int64_t tolerance_s,
                                   std::int64_t now_s);
+
+/// The time a header claims, in Unix seconds. Says nothing about who made it.
+std::optional<std::int64_t> stripe_signature_time(std::string_view header);
 
 /// The header Stripe would send. For tools and tests.
 std::string stripe_signature_header(std::string_view body, std::string_view secret,

@@ -19,16 +19,29 @@ Answer received(std::string_view note = {}) {
     return {200, fmt::format(R"({{"received":true,"note":"{}"}})", note)};
 }
 
-std::string_view note_of(NewEvent::Disposition disposition) {
+WebhookOutcome outcome_of(NewEvent::Disposition disposition) {
     switch (disposition) {
         case NewEvent::Disposition::routed:
-            return "";
+            return WebhookOutcome::routed;
         case NewEvent::Disposition::ignored:
-            return "ignored";
+            return WebhookOutcome::ignored;
         case NewEvent::Disposition::quarantined:
-            return "quarantined";
+            return WebhookOutcome::quarantined;
     }
-    return "";
+    return WebhookOutcome::routed;
+}
+
+std::string_view note_of(WebhookOutcome outcome) {
+    switch (outcome) {
+        case WebhookOutcome::ignored:
+            return "ignored";
+        case WebhookOutcome::quarantined:
+            return "quarantined";
+        case WebhookOutcome::already_processed:
+            return "already_processed";
+        default:
+            return "";
+    }
 }
 
 /// The one Stripe-Signature header; "" for none and for more than one, which nobody sends honestly.
@@ -57,27 +70,41 @@ void StripeWebhook::add_to(httplib::Server& routes) {
 
 Answer StripeWebhook::answer(std::string_view signature_header, const std::string& body,
                              const std::string& address) {
+    const auto begun = std::chrono::steady_clock::now();
+    Reply reply = judge(signature_header, body, address);
+    if (options_.on_answer)
+        options_.on_answer(reply.outcome, std::chrono::steady_clock::now() - begun);
+    return std::move(reply.answer);
+}
+
+StripeWebhook::Reply StripeWebhook::judge(std::string_view signature_header,
+                                          const std::string& body, const std::string& address) {
+    const std::int64_t now_s = clock_.now_ms() / 1000;
     const auto verdict = verify_stripe_signature(signature_header, body, options_.secrets,
-                                                 options_.tolerance_s, clock_.now_ms() / 1000);
+                                                 options_.tolerance_s, now_s);
     if (verdict != Signature::valid) return refuse_signature(to_string(verdict), address);
+    if (options_.on_skew)
+        if (const auto time_s = stripe_signature_time(signature_header))
+            options_.on_skew(*time_s - now_s);
     return accept(body);
 }
 
-Answer StripeWebhook::refuse_signature(std::string_view why, const std::string& address) {
+StripeWebhook::Reply StripeWebhook::refuse_signature(std::string_view why,
+                                                     const std::string& address) {
     const bool exempt = options_.is_exempt && options_.is_exempt(address);
     if (!exempt && !failures_.allow(address, clock_.now_ms())) {
         log_.debug("too many failing signatures", {{"address", address}});
         auto answer = error_answer(429, "too many requests with a bad signature from this address");
         answer.headers.emplace_back("Retry-After", "1");
-        return answer;
+        return {WebhookOutcome::rate_limited, std::move(answer)};
     }
     log_.warn("signature refused", {{"why", std::string(why)}, {"address", address}});
-    return error_answer(400, bad_signature);
+    return {WebhookOutcome::signature_refused, error_answer(400, bad_signature)};
 }
 
-Answer StripeWebhook::accept(const std::string& body) {
+StripeWebhook::Reply StripeWebhook::accept(const std::string& body) {
     auto intake = steps::intake(body, options_.routing);
-    const auto disposition = intake.event.disposition;
+    const auto outcome = outcome_of(intake.event.disposition);
     const std::vector<Field> fields = {{"event", intake.event.id},
                                        {"type", intake.event.type},
                                        {"instance", intake.instance ? intake.instance->id : ""},
@@ -91,16 +118,17 @@ Answer StripeWebhook::accept(const std::string& body) {
         }
         if (accepted.duplicate) {
             log_.info("event was there already", fields);
-            return received("already_processed");
+            return {WebhookOutcome::already_processed,
+                    received(note_of(WebhookOutcome::already_processed))};
         }
     } catch (const StoreError& error) {
         log_.error("event could not be stored; the sender is asked to come again",
                    {{"event", fields.front().value}, {"error", error.what()}});
         auto answer = error_answer(503, "the event cannot be stored now; send it again later");
         answer.headers.emplace_back("Retry-After", retry_after_s);
-        return answer;
+        return {WebhookOutcome::unavailable, std::move(answer)};
     }
-    if (disposition == NewEvent::Disposition::quarantined) {
+    if (outcome == WebhookOutcome::quarantined) {
         log_.error(
             "event quarantined: it is signed and kept, but cannot be understood; see "
             "workflow-inspect events",
@@ -108,7 +136,7 @@ Answer StripeWebhook::accept(const std::string& body) {
     } else {
         log_.info("event accepted", fields);
     }
-    return received(note_of(disposition));
+    return {outcome, received(note_of(outcome))};
 }
 
 }  // namespace steplog::server

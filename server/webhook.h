@@ -3,6 +3,7 @@
 // it comes later and elsewhere. Registered by main; answers on any of the front's threads at once.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,17 @@ namespace steplog::server {
 
 inline constexpr char stripe_webhook_path[] = "/api/stripe-webhook";
 
+/// What became of one delivery, as it is counted.
+enum class WebhookOutcome {
+    routed,
+    ignored,
+    quarantined,
+    already_processed,
+    signature_refused,
+    rate_limited,
+    unavailable
+};
+
 struct StripeWebhookOptions {
     std::vector<std::string>
         secrets;  // all that are valid now: a rolled secret has a successor beside it
@@ -28,6 +40,10 @@ struct StripeWebhookOptions {
         20;  // failing signatures of one address that are answered 400; more get 429
     std::function<bool(std::string_view address)> is_exempt =
         {};  // from that limit; absent: nobody is
+    /// Told of each delivery, and how long its answer took.
+    std::function<void(WebhookOutcome outcome, std::chrono::nanoseconds took)> on_answer = {};
+    /// Told of each good signature how far its time is ahead of our clock, in seconds.
+    std::function<void(std::int64_t seconds)> on_skew = {};
 };
 
 class StripeWebhook {
@@ -45,8 +61,14 @@ class StripeWebhook {
                   const std::string& address);
 
   private:
-    Answer refuse_signature(std::string_view why, const std::string& address);
-    Answer accept(const std::string& body);
+    struct Reply {
+        WebhookOutcome outcome;
+        Answer answer;
+    };
+    Reply judge(std::string_view signature_header, const std::string& body,
+                const std::string& address);
+    Reply refuse_signature(std::string_view why, const std::string& address);
+    Reply accept(const std::string& body);
 
     Engine& engine_;
     const Clock& clock_;

@@ -1,0 +1,58 @@
+// What is unfinished now, asked of the indexes alone: the cost grows with what is unfinished, not
+// with the file, so that it can be asked every few seconds.
+#include "engine/inspect.h"
+
+namespace steplog {
+namespace {
+
+// Every unfinished instance once. Each part is a partial index: what has a due time, what is stuck,
+// what queues for a key, and what waits for something without an end in time.
+const char* const count_sql =
+    "SELECT state, count(*) FROM ("
+    "SELECT state FROM instances WHERE due_at_ms IS NOT NULL "
+    "UNION ALL SELECT state FROM instances WHERE state='stuck' "
+    "UNION ALL SELECT state FROM instances WHERE state='queued' "
+    "UNION ALL SELECT state FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL "
+    "AND state IN ('sleeping','waiting')) GROUP BY state";
+
+const char* const oldest_sql =
+    "SELECT min(created_at_ms) FROM ("
+    "SELECT * FROM instances WHERE due_at_ms IS NOT NULL "
+    "UNION ALL SELECT * FROM instances WHERE state='stuck' AND NOT EXISTS "
+    "(SELECT 1 FROM json_each(?3) WHERE value=error_code) "
+    "UNION ALL SELECT * FROM instances WHERE state='queued' "
+    "UNION ALL SELECT * FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL "
+    "AND state IN ('sleeping','waiting')) AS unfinished WHERE workflow=?1 AND NOT EXISTS "
+    "(SELECT 1 FROM entries WHERE instance=unfinished.seq AND step=?2 AND "
+    "kind IN ('completed','skipped'))";
+
+}  // namespace
+
+Backlog Inspector::backlog() {
+    return file_.read([&](Statements& statements) {
+        Backlog backlog;
+        for (const State state : {State::pending, State::queued, State::running, State::sleeping,
+                                  State::waiting, State::stuck})
+            backlog.by_state[state] = 0;
+        Query count(statements, count_sql);
+        while (count.next())
+            if (const auto state = parse_state(count.text(0)))
+                backlog.by_state[*state] += count.integer(1);
+        Query due(statements,
+                  "SELECT min(due_at_ms) FROM instances WHERE due_at_ms<=? AND state<>'running'",
+                  clock_.now_ms());
+        if (due.next()) backlog.oldest_due_at_ms = due.maybe_integer(0);
+        return backlog;
+    });
+}
+
+std::optional<std::int64_t> Inspector::oldest_without(const std::string& workflow,
+                                                      const std::string& step,
+                                                      const std::vector<std::string>& but_codes) {
+    return file_.read([&](Statements& statements) {
+        Query oldest(statements, oldest_sql, workflow, step, Json(but_codes).dump());
+        return oldest.next() ? oldest.maybe_integer(0) : std::nullopt;
+    });
+}
+
+}  // namespace steplog
