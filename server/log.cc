@@ -2,11 +2,15 @@
 #include "server/log.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <climits>
 #include <mutex>
 
 #include "engine/engine.h"
@@ -124,10 +128,69 @@ class CaptureSink : public spdlog::sinks::base_sink<std::mutex> {
     std::function<void(const std::string&)> capture_;
 };
 
+/// Whole lines to a descriptor, written through. Whoever reads them may stop reading; then lines
+/// are dropped and counted, because a stuck log must not stop the work, and least the front's one
+/// thread.
+class DescriptorSink : public spdlog::sinks::base_sink<std::mutex> {
+  public:
+    using RenderDropped = std::function<std::string(std::int64_t count)>;
+
+    DescriptorSink(int descriptor, RenderDropped render)
+        : descriptor_(descriptor), render_(std::move(render)) {}
+
+  protected:
+    void sink_it_(const spdlog::details::log_msg& message) override {
+        if (!can_write()) {
+            ++dropped_;
+            return;
+        }
+        std::string lines = cut_ ? "\n" : "";
+        if (dropped_ > 0) lines += render_(dropped_) + "\n";
+        lines.append(message.payload.data(), message.payload.size());
+        write_all(lines + "\n");
+    }
+    void flush_() override {}
+
+  private:
+    /// Waits a little, but not again while nobody reads.
+    bool can_write() {
+        pollfd watched{descriptor_, POLLOUT, 0};
+        stuck_ = ::poll(&watched, 1, stuck_ ? 0 : patience_ms) == 0;
+        return !stuck_;
+    }
+
+    void write_all(std::string_view lines) {
+        cut_ = true;
+        while (!lines.empty()) {
+            // A pipe that is ready takes so many bytes without waiting.
+            const ssize_t count =
+                ::write(descriptor_, lines.data(), std::min<std::size_t>(lines.size(), PIPE_BUF));
+            if (count < 0 && errno == EINTR) continue;
+            // What is behind it may be a full disk: not the work's problem.
+            if (count <= 0) break;
+            lines.remove_prefix(static_cast<std::size_t>(count));
+            if (!lines.empty() && !can_write()) break;
+        }
+        cut_ = !lines.empty();
+        dropped_ = cut_ ? dropped_ + 1 : 0;
+    }
+
+    static constexpr int patience_ms = 100;
+    const int descriptor_;
+    const RenderDropped render_;
+    bool stuck_ = false;
+    bool cut_ = false;  // the last line has no end
+    std::int64_t dropped_ = 0;
+};
+
 spdlog::sink_ptr make_sink(const Log::Options& options) {
     if (options.capture) return std::make_shared<CaptureSink>(options.capture);
-    return std::make_shared<spdlog::sinks::stderr_sink_mt>();  // writes through: nothing to flush,
-                                                               // nothing to lose
+    const auto render = [format = options.format](std::int64_t count) {
+        constexpr std::string_view message = "log lines dropped: nobody read them";
+        return format == LogFormat::json ? as_json(LogLevel::warn, message, {{"count", count}})
+                                         : as_text(LogLevel::warn, message, {{"count", count}});
+    };
+    return std::make_shared<DescriptorSink>(options.descriptor, render);
 }
 
 /// Before these have a result, the customer has paid and has no account.

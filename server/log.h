@@ -1,6 +1,7 @@
 // The server's log: one line an event, as JSON or as text, to standard error. Made by main and
 // handed to whoever logs; there is no global one. Any thread may log; a line is written before
-// log() returns. What must not be lost stands in the database, not here.
+// log() returns; when nobody reads what is written, lines are dropped, and their number is told
+// later. What must not be lost stands in the database, not here.
 #pragma once
 
 #include <functional>
@@ -31,7 +32,8 @@ class Log {
         LogLevel level = LogLevel::info;
         LogFormat format = LogFormat::json;
         std::function<void(const std::string& line)> capture =
-            {};  // tests: instead of standard error
+            {};              // tests: instead of the descriptor
+        int descriptor = 2;  // standard error
     };
     explicit Log(Options options);
     ~Log();

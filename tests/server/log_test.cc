@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -51,6 +56,30 @@ TEST(Log, LeavesOutWhatIsBelowItsLevel) {
     captured.log.debug("nor this");
     captured.log.error("but this");
     EXPECT_EQ(captured.lines.size(), 1U);
+}
+
+TEST(Log, DropsLinesThatNobodyReadsAndTellsHowMany) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const std::string filling(2000, 'x');
+    {
+        Log log({.format = LogFormat::json, .descriptor = ends[1]});
+        // Far more than a pipe holds; it would never return if it waited for a reader.
+        for (int i = 0; i < 200; ++i) log.info(filling);
+        std::string read(1 << 20, '\0');
+        const ssize_t size = ::read(ends[0], read.data(), read.size());
+        ASSERT_GT(size, 0);
+        const auto written = std::count(read.begin(), read.begin() + size, '\n');
+        log.info("somebody reads again");
+        log.info("and goes on");
+        read.resize(static_cast<std::size_t>(::read(ends[0], read.data(), read.size())));
+        EXPECT_THAT(read, ::testing::ContainsRegex("log lines dropped[^\n]*\"count\":" +
+                                                   std::to_string(200 - written)));
+        EXPECT_THAT(read, HasSubstr("somebody reads again"));
+        EXPECT_EQ(std::count(read.begin(), read.end(), '\n'), 3);
+    }
+    ::close(ends[0]);
+    ::close(ends[1]);
 }
 
 TEST(Log, LetsNobodyForgeALineOrMoveTheCursor) {
