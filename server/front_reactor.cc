@@ -143,7 +143,7 @@ void Reactor::accept_some() {
             case Listener::Accepted::try_again:
                 break;
             case Listener::Accepted::out_of_room:
-                pause_accepting();
+                find_descriptors();
                 return;
         }
     }
@@ -203,13 +203,13 @@ void Reactor::turn_away(int socket, const Address& peer, int status, std::string
             .reason = reason});
 }
 
-void Reactor::pause_accepting() {
+void Reactor::find_descriptors() {
+    report({.kind = FrontEvent::Kind::failed,
+            .reason = "no file descriptor left for a new connection"});
+    if (evict()) return;  // what they free is there at the next turn
     epoll_event event{.events = 0, .data = {.u64 = listener_id}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.socket(), &event);
     accept_again_at_ = now_ + accept_pause;
-    evict();
-    report({.kind = FrontEvent::Kind::failed,
-            .reason = "no file descriptor left for a new connection"});
 }
 
 bool Reactor::evict() {

@@ -51,7 +51,7 @@ class Reactor {
     void accept_some();
     void admit(int socket, const sockaddr_storage& peer);
     void turn_away(int socket, const Address& peer, int status, std::string_view reason);
-    void pause_accepting();
+    void find_descriptors();
     bool evict();
 
     // One connection's life, in the order of its phases.

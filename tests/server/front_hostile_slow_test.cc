@@ -3,15 +3,11 @@
 #include <fmt/core.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <chrono>
 #include <deque>
-#include <fstream>
-#include <optional>
-#include <vector>
 
 #include "server/front_listener.h"
-#include "tests/server/front_support.h"
+#include "tests/server/front_attackers.h"
 
 namespace steplog::testing {
 namespace {
@@ -56,65 +52,12 @@ class FrontProcess {
 
     const std::string& address() const { return address_; }
 
-    /// The most resident memory that it ever had.
-    long peak_kib() const {
-        std::ifstream status(fmt::format("/proc/{}/status", child_));
-        for (std::string word; status >> word;) {
-            if (word != "VmHWM:") continue;
-            long kib = 0;
-            status >> kib;
-            return kib;
-        }
-        return -1;
-    }
+    long peak_kib() const { return testing::peak_kib(child_); }
 
   private:
     pid_t child_ = -1;
     int stop_ = -1;
     std::string address_;
-};
-
-/// Connections that send `first` and then a byte of `drip` whenever they are asked to; one that the
-/// server ends is made anew.
-class Attackers {
-  public:
-    Attackers(std::string address, int count, std::string first, std::string drip)
-        : address_(std::move(address)),
-          first_(std::move(first)),
-          drip_(std::move(drip)),
-          clients_(static_cast<std::size_t>(count)) {}
-
-    void continue_all() {
-        for (auto& client : clients_) {
-            if (client && !has_ended(*client) && (drip_.empty() || client->send(drip_))) continue;
-            client.emplace(address_);
-            // Without waiting: most of a large beginning stays in the sender's buffer.
-            ::send(client->socket(), first_.data(), first_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-            ++made_;
-        }
-    }
-    int made() const { return made_; }
-
-  private:
-    static bool has_ended(RawClient& client) {
-        char byte = 0;
-        const ssize_t count = ::recv(client.socket(), &byte, 1, MSG_DONTWAIT);
-        return count >= 0 || errno != EAGAIN;
-    }
-
-    const std::string address_, first_, drip_;
-    std::deque<std::optional<RawClient>> clients_;
-    int made_ = 0;
-};
-
-struct Figures {
-    std::vector<double> took_ms;
-    int failed = 0;
-
-    double quantile(double q) {
-        std::sort(took_ms.begin(), took_ms.end());
-        return took_ms.at(static_cast<std::size_t>(q * static_cast<double>(took_ms.size() - 1)));
-    }
 };
 
 void ask_well(const std::string& address, Time until, Figures& figures) {
