@@ -115,7 +115,8 @@ struct CustomerView {
     struct Effect {
         std::string instance, step, provider;
         std::int64_t at_ms = 0;
-        bool adopted = false, skipped = false;
+        bool adopted = false;
+        bool skipped = false;  // by a person
         Payload result;
     };
     std::vector<Effect> effects;  // finished steps, in order of time

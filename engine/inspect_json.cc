@@ -52,6 +52,25 @@ Json age_or_null(std::optional<std::int64_t> at_ms, std::int64_t now_ms) {
     return at_ms ? Json((now_ms - *at_ms) / 1000) : Json(nullptr);
 }
 
+// A workflow says that a step had nothing to do by the result {"skipped": why}.
+bool says_it_was_skipped(const Json& result) {
+    if (!result.is_object() || result.size() != 1) return false;
+    const auto why = result.find("skipped");
+    return why != result.end() && why->is_string();
+}
+
+Json effect_json(const CustomerView::Effect& effect) {
+    Json result = json_of_payload(effect.result);
+    const bool skipped = effect.skipped || says_it_was_skipped(result);
+    return {{"instance", redact_text(effect.instance)},
+            {"step", redact_text(effect.step)},
+            {"provider", text_or_null(effect.provider)},
+            {"at", format_rfc3339(effect.at_ms)},
+            {"adopted", effect.adopted},
+            {"skipped", skipped},
+            {"result", std::move(result)}};
+}
+
 template <class Rows>
 Json array_of(const Rows& rows) {
     Json array = Json::array();
@@ -158,14 +177,7 @@ Json json_of(const Stats& stats, std::int64_t now_ms) {
 
 Json json_of(const CustomerView& view) {
     Json effects = Json::array();
-    for (const CustomerView::Effect& effect : view.effects)
-        effects.push_back({{"instance", redact_text(effect.instance)},
-                           {"step", redact_text(effect.step)},
-                           {"provider", text_or_null(effect.provider)},
-                           {"at", format_rfc3339(effect.at_ms)},
-                           {"adopted", effect.adopted},
-                           {"skipped", effect.skipped},
-                           {"result", json_of_payload(effect.result)}});
+    for (const CustomerView::Effect& effect : view.effects) effects.push_back(effect_json(effect));
     Json once = Json::array();
     for (const CustomerView::Once& key : view.once)
         once.push_back({{"key", redact_text(key.key)},

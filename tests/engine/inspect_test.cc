@@ -272,6 +272,21 @@ TEST_F(InspectorTest, CountsForStats) {
     EXPECT_EQ(json_of(inspector().stats(), 0).at("owner"), nullptr);
 }
 
+TEST_F(InspectorTest, TellsAStepThatHadNothingToDoFromAnEffect) {
+    house.add("guest", [](Context& ctx, const Json&) {
+        ctx.step("link", [](const Attempt&) { return Json{{"skipped", "a guest has no record"}}; });
+        ctx.step("count", [](const Attempt&) { return Json{{"skipped", 3}}; });
+        return Json();
+    });
+    house.restart();
+    house.start("guest/1", "guest", {{"what", ""}}, "shop:true::cus_5");
+    house.engine().run_until_idle();
+    const Json effects = json_of(inspector().customer("cus_5")).at("effects");
+    ASSERT_EQ(effects.size(), 2u);
+    EXPECT_EQ(effects.at(0).at("skipped"), true);
+    EXPECT_EQ(effects.at(1).at("skipped"), false) << "a count is a result like any other";
+}
+
 TEST_F(InspectorTest, KnowsACustomersEventsInstancesAndEffects) {
     NewEvent event{.source = "shop",
                    .id = "evt_1",

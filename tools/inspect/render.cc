@@ -267,6 +267,12 @@ std::string render_events(const std::vector<EventRow>& events) {
     return table.text();
 }
 
+std::string skipped_text(const Json& result) {
+    const auto why = result.find("skipped");
+    if (why == result.end() || !why->is_string()) return "skipped";
+    return "skipped: " + why->get<std::string>();
+}
+
 std::string render_customer(const CustomerView& view, std::int64_t now_ms) {
     std::string text = coloured(shown(view.customer), Colour::bold) + "\n";
     text += coloured("events", Colour::bold) + "\n" + indented(render_events(view.events));
@@ -277,7 +283,7 @@ std::string render_customer(const CustomerView& view, std::int64_t now_ms) {
     const Json json = json_of(view);
     for (const Json& effect : json.at("effects")) {
         std::string result = dump(effect.at("result"));
-        if (effect.at("skipped").get<bool>()) result = "skipped";
+        if (effect.at("skipped").get<bool>()) result = skipped_text(effect.at("result"));
         if (effect.at("adopted").get<bool>()) result = "found, not repeated: " + result;
         effects.add(
             {{effect.at("at").get<std::string>()},
