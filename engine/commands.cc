@@ -19,6 +19,12 @@ Json carry_out_purge(Store& store, const Json& command, const std::string& actor
     return json_of(store.purge(std::move(request)).get());
 }
 
+Json carry_out_cancel(Store& store, const Json& command, const std::string& actor) {
+    CancelRequest request = parse_cancel_command(command);
+    request.actor = actor;
+    return json_of(store.cancel(std::move(request)).get());
+}
+
 // Every command by its name.
 struct Command {
     std::string_view name;
@@ -26,8 +32,26 @@ struct Command {
 };
 constexpr Command commands[] = {
     {"resume", carry_out_resume},
+    {"cancel", carry_out_cancel},
     {"purge", carry_out_purge},
 };
+
+Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped) {
+    Json array = Json::array();
+    for (const Resumed::Skipped& one : skipped)
+        array.push_back({{"id", one.id}, {"reason", one.reason}});
+    return array;
+}
+
+std::vector<Resumed::Skipped> parse_skipped(const Json& json) {
+    if (!json.is_array()) wrong("skipped");
+    std::vector<Resumed::Skipped> skipped;
+    for (const Json& one : json) {
+        if (!one.is_object() || !one.contains("id") || !one.contains("reason")) wrong("skipped");
+        skipped.push_back({text_of(one.at("id"), "id"), text_of(one.at("reason"), "reason")});
+    }
+    return skipped;
+}
 
 }  // namespace
 
@@ -74,25 +98,53 @@ ResumeRequest parse_resume_command(const Json& command) {
     return request;
 }
 
+Json cancel_command(const CancelRequest& request) {
+    Json command = {{"command", "cancel"}, {"ids", request.ids}};
+    if (!request.reason.empty()) command["reason"] = request.reason;
+    return command;
+}
+
+CancelRequest parse_cancel_command(const Json& command) {
+    CancelRequest request;
+    if (!command.is_object()) wrong("form");
+    for (const auto& [field, value] : command.items()) {
+        if (field == "command") {
+            if (value != "cancel") wrong("name");
+        } else if (field == "ids") {
+            request.ids = texts_of(value, field);
+        } else if (field == "reason") {
+            request.reason = reason_of(value);
+        } else {
+            unknown(field);
+        }
+    }
+    if (request.ids.empty()) wrong("ids");
+    return request;
+}
+
 Json json_of(const Resumed& resumed) {
-    Json skipped = Json::array();
-    for (const Resumed::Skipped& one : resumed.skipped)
-        skipped.push_back({{"id", one.id}, {"reason", one.reason}});
-    return {{"ids", resumed.ids}, {"skipped", std::move(skipped)}};
+    return {{"ids", resumed.ids}, {"skipped", json_of_skipped(resumed.skipped)}};
 }
 
 Resumed parse_resumed(const Json& json) {
     if (!json.is_object() || !json.contains("ids") || !json.contains("skipped"))
         throw std::invalid_argument("the answer to a resume has no ids or no skipped");
-    Resumed resumed;
-    resumed.ids = texts_of(json.at("ids"), "ids");
-    if (!json.at("skipped").is_array()) wrong("skipped");
-    for (const Json& one : json.at("skipped")) {
-        if (!one.is_object() || !one.contains("id") || !one.contains("reason")) wrong("skipped");
-        resumed.skipped.push_back(
-            {text_of(one.at("id"), "id"), text_of(one.at("reason"), "reason")});
-    }
-    return resumed;
+    return {.ids = texts_of(json.at("ids"), "ids"), .skipped = parse_skipped(json.at("skipped"))};
+}
+
+Json json_of(const Cancelled& cancelled) {
+    return {{"ids", cancelled.ids},
+            {"requested", cancelled.requested},
+            {"skipped", json_of_skipped(cancelled.skipped)}};
+}
+
+Cancelled parse_cancelled(const Json& json) {
+    if (!json.is_object() || !json.contains("ids") || !json.contains("requested") ||
+        !json.contains("skipped"))
+        throw std::invalid_argument("the answer to a cancel lacks ids, requested or skipped");
+    return {.ids = texts_of(json.at("ids"), "ids"),
+            .requested = texts_of(json.at("requested"), "requested"),
+            .skipped = parse_skipped(json.at("skipped"))};
 }
 
 Json purge_command(const PurgeRequest& request) {

@@ -21,6 +21,18 @@ Json json_of(const Resumed& resumed);
 /// The inverse. Throws std::invalid_argument.
 Resumed parse_resumed(const Json& json);
 
+/// {"command":"cancel","ids":[…]} and a reason where there is one.
+Json cancel_command(const CancelRequest& request);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong or unknown.
+CancelRequest parse_cancel_command(const Json& command);
+
+/// {"ids":[…],"requested":[…],"skipped":[{"id","reason"}…]}
+Json json_of(const Cancelled& cancelled);
+
+/// The inverse. Throws std::invalid_argument.
+Cancelled parse_cancelled(const Json& json);
+
 /// {"command":"purge","older_than_ms","limit"} and, where there is one, "reason".
 Json purge_command(const PurgeRequest& request);
 

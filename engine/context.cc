@@ -164,7 +164,11 @@ Advanced Context::commit(const Advance& advance) {
         }
         if (outcome_lost) settle_handed_in();
         try {
-            return result.get();
+            Advanced advanced = result.get();
+            if (!advanced.cancelled) return advanced;
+            observe("", "cancelled", 0);
+            if (advance.to) return advanced;
+            leave_as_stored();
         } catch (const StoreError& error) {
             wait_or_abandon(error);
         }

@@ -213,6 +213,12 @@ Resumed Engine::resume(ResumeRequest request) {
     return resumed;
 }
 
+Cancelled Engine::cancel(CancelRequest request) {
+    Cancelled cancelled = impl_->store.cancel(std::move(request)).get();
+    wake();
+    return cancelled;
+}
+
 void Engine::wake() {
     std::lock_guard lock(impl_->mutex);
     impl_->look_soon();
@@ -248,7 +254,11 @@ int Engine::run_until_idle() {
     int ran = 0;
     while (true) {
         ClaimResult due = impl_->store.claim({.limit = 1, .busy = 0}).get();
-        if (due.claimed.empty()) return ran;
+        if (due.claimed.empty()) {
+            // What was due has ended in the claim itself, cancelled or as poison: look at the next.
+            if (due.next_due_ms && *due.next_due_ms <= impl_->clock.now_ms()) continue;
+            return ran;
+        }
         std::optional<Claimed> claimed = std::move(due.claimed.front());
         while (claimed) {
             ++ran;

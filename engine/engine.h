@@ -37,6 +37,9 @@ class Engine {
     /// As Store::resume; workers take the instances up at once.
     Resumed resume(ResumeRequest request);
 
+    /// As Store::cancel; workers take up at once what waited behind.
+    Cancelled cancel(CancelRequest request);
+
     /// Looks for due work now. A hint; polling would find it too.
     void wake();
 

@@ -35,6 +35,7 @@ struct InstanceRow {
     std::int64_t log_length = 0;
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
     std::optional<std::int64_t> due_at_ms, finished_at_ms;
+    std::optional<std::int64_t> cancel_requested_at_ms;  // asked to end while it ran
 };
 
 struct InstanceFilter {

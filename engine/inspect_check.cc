@@ -97,8 +97,9 @@ void ask_chains(Statements& statements, Check& check) {
     Query instances(statements, instances_sql.c_str());
     while (instances.next()) {
         const InstanceRow row = rows::read_instance(instances);
-        const Hash input_hash = instances.hash(19), log_hash = instances.hash(20);
-        const auto input = instances.maybe_text(21);
+        constexpr int behind = rows::instance_columns_count;
+        const Hash input_hash = instances.hash(behind), log_hash = instances.hash(behind + 1);
+        const auto input = instances.maybe_text(behind + 2);
         if (secret && input && keyed_hash(*secret, *input) != input_hash)
             note(check, row.id + ": its input is not what was accepted");
         rows::ChainWalk chain(row, input_hash);

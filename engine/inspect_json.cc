@@ -96,6 +96,7 @@ Json json_of(const InstanceRow& row) {
             {"updated_at", format_rfc3339(row.updated_at_ms)},
             {"due_at", time_or_null(row.due_at_ms)},
             {"finished_at", time_or_null(row.finished_at_ms)},
+            {"cancel_requested_at", time_or_null(row.cancel_requested_at_ms)},
             {"log_length", row.log_length},
             {"deaths", row.deaths}};
 }

@@ -9,7 +9,7 @@
 namespace steplog {
 
 /// id, workflow, version, state, key, step, attempts, error, error_code, waits_for, waits_detail,
-/// created_at, updated_at, due_at, finished_at, log_length, deaths.
+/// created_at, updated_at, due_at, finished_at, cancel_requested_at, log_length, deaths.
 Json json_of(const InstanceRow& row);
 
 /// An instance with input, output, log (seq, step, kind, attempt, generation, at, data),

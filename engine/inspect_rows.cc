@@ -33,6 +33,7 @@ InstanceRow read_instance(const Query& query) {
     row.updated_at_ms = query.integer(16);
     row.due_at_ms = query.maybe_integer(17);
     row.finished_at_ms = query.maybe_integer(18);
+    row.cancel_requested_at_ms = query.maybe_integer(19);
     return row;
 }
 

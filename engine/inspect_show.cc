@@ -21,9 +21,10 @@ Hashes read_row_and_payloads(Statements& statements, InstanceDetail& detail) {
     if (!read.next())
         throw InspectError(InspectError::Kind::not_found, "the instance was deleted just now");
     detail.row = rows::read_instance(read);
-    detail.input = rows::read_payload(read, 19, 20);
-    detail.output = rows::read_payload(read, 21, 22);
-    return {read.hash(23), read.hash(24)};
+    constexpr int behind = rows::instance_columns_count;
+    detail.input = rows::read_payload(read, behind, behind + 1);
+    detail.output = rows::read_payload(read, behind + 2, behind + 3);
+    return {read.hash(behind + 4), read.hash(behind + 5)};
 }
 
 void read_log(Statements& statements, InstanceDetail& detail, const Hashes& hashes) {

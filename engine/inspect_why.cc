@@ -22,6 +22,7 @@ struct Facts {
     std::string once_owner;          // id of the instance that is at its once key
     bool in_doubt = false;           // the last attempt's effect may have happened
     std::string circuit;             // what the provider's breaker says
+    std::string cancelled;           // who ended it, where it stood, and why
     bool nobody_runs = false;        // no server has the database
 };
 
@@ -189,6 +190,12 @@ Parts explain_active(const InstanceRow& row, const Facts& facts) {
                                  instant(*row.due_at_ms));
     else
         parts.next = "goes on when the call it makes has ended";
+    if (row.cancel_requested_at_ms) {
+        parts.what +=
+            fmt::format(", and was asked at {} to end", instant(*row.cancel_requested_at_ms));
+        parts.next = facts.nobody_runs ? "ends as cancelled when workflow-server starts"
+                                       : "ends as cancelled before it begins another step";
+    }
     return parts;
 }
 
@@ -203,7 +210,7 @@ Parts explain_finished(const InstanceRow& row, const Facts& facts) {
         parts.what = fmt::format("failed {}{}{}: the answer is no, and it does not run again", when,
                                  at_step(row), with_error(row));
     else
-        parts.what = fmt::format("was cancelled {}{}", when, with_error(row));
+        parts.what = fmt::format("was cancelled {}{}", when, facts.cancelled);
     return parts;
 }
 
@@ -260,6 +267,26 @@ bool last_attempt_in_doubt(Statements& statements, const InstanceRow& row) {
     return last.text(0) == "retried" && data.value("outcome", Json()) == "unknown";
 }
 
+// " by uid:0 while it was stuck (no_email): the customer was refunded"
+std::string how_cancelled(Statements& statements, const InstanceRow& row) {
+    Query last(statements,
+               "SELECT data FROM entries WHERE instance=? AND kind='cancelled' "
+               "ORDER BY n DESC LIMIT 1",
+               row.seq);
+    if (!last.next()) return "";
+    const Json data = rows::read_data(last.text(0));
+    const auto word = [&data](const char* name) {
+        const auto found = data.find(name);
+        return found != data.end() && found->is_string() ? shown(found->get<std::string>()) : "";
+    };
+    std::string text;
+    if (!word("by").empty()) text += " by " + word("by");
+    if (!word("was").empty()) text += " while it was " + word("was");
+    if (!word("code").empty()) text += fmt::format(" ({})", word("code"));
+    if (!word("reason").empty()) text += ": " + word("reason");
+    return text;
+}
+
 bool nobody_has(const std::filesystem::path& database) {
     const std::string lock = database.string() + ".lock";
     if (access(lock.c_str(), F_OK) == 0 && access(lock.c_str(), R_OK) != 0) return false;
@@ -273,6 +300,7 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
     facts.now_ms = clock_.now_ms();
     look_up_key(statements, row, facts);
     facts.in_doubt = last_attempt_in_doubt(statements, row);
+    if (row.state == State::cancelled) facts.cancelled = how_cancelled(statements, row);
     if (row.waits_for == WaitsFor::once) {
         Query once(statements, "SELECT instance_id FROM once_keys WHERE key=?", row.waits_detail);
         if (once.next()) facts.once_owner = once.text(0);

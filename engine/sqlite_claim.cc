@@ -18,6 +18,7 @@ struct SqliteTransitions::Due {
     std::int64_t epoch = 0;
     int deaths = 0;
     OnStuck on_stuck = OnStuck::keep_key;
+    bool asked_to_end = false;
     std::int64_t created_at_ms = 0;
     std::optional<std::int64_t> input_payload;
     Hash input_hash{};
@@ -29,7 +30,8 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
         Query read(
             statements_,
             "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
-            "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash "
+            "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash, "
+            "cancel_requested_at_ms "
             "FROM instances WHERE due_at_ms<=? AND NOT (state='running' AND owner=?) "
             "ORDER BY due_at_ms LIMIT ?",
             now(), owner_, request.limit);
@@ -45,13 +47,19 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
             found.created_at_ms = read.integer(12);
             found.input_payload = read.maybe_integer(13);
             found.input_hash = read.hash(14);
+            found.asked_to_end = !read.is_null(15);
         }
     }
     ClaimResult result;
     for (const Due& found : due)
-        if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck)
+        if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck &&
+            !found.asked_to_end)
             result.solo = true;
     for (Due& found : due) {
+        if (found.asked_to_end) {
+            end_as_asked(found.row);
+            continue;
+        }
         if (found.deaths >= deaths_until_stuck) {
             make_stuck(
                 found, "poison",

@@ -1,4 +1,4 @@
-// What people and retention do to instances: resume and purge.
+// What people and retention do to instances: resume, cancel and purge.
 #include <fmt/format.h>
 
 #include "engine/entries.h"
@@ -123,6 +123,83 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
         .run();
     audit(request.actor, "resume", row.id, {{"was", state}, {"code", code}, {"step", row.step}});
     return "";
+}
+
+Cancelled SqliteTransitions::cancel(const CancelRequest& request) {
+    Cancelled cancelled;
+    for (const std::string& id : request.ids) cancel_one(id, request, cancelled);
+    return cancelled;
+}
+
+void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& request,
+                                   Cancelled& cancelled) {
+    Row row;
+    std::string state, waits_for, code;
+    bool living_holder = false, asked_before = false;
+    {
+        Query read(statements_,
+                   "SELECT seq, id, key, holds_key, step, log_length, log_hash, state, waits_for, "
+                   "error_code, owner=?, cancel_requested_at_ms FROM instances WHERE id=?",
+                   owner_, id);
+        if (!read.next()) {
+            cancelled.skipped.push_back({id, "not found"});
+            return;
+        }
+        row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
+               read.text(4),    read.integer(5), read.hash(6)};
+        state = read.text(7);
+        waits_for = read.text(8);
+        code = read.text(9);
+        living_holder = state == "running" && read.integer(10) != 0;
+        asked_before = !read.is_null(11);
+    }
+    if (is_finished(parse_state(state).value_or(State::pending))) {
+        cancelled.skipped.push_back({id, why_not(state, waits_for)});
+        return;
+    }
+    Json said = {{"by", request.actor}, {"was", state}};
+    if (!code.empty()) said["code"] = code;
+    if (!request.reason.empty()) said["reason"] = bounded(request.reason);
+    if (!living_holder) {
+        end_cancelled(row, said);
+        cancelled.ids.push_back(id);
+    } else {
+        cancelled.requested.push_back(id);
+        if (asked_before) return;
+        Query(statements_, "UPDATE instances SET cancel_requested_at_ms=? WHERE seq=?", now(),
+              row.seq)
+            .run();
+    }
+    said["step"] = row.step;
+    audit(request.actor, "cancel", row.id, said);
+}
+
+// Nothing is appended to a log that does not verify.
+void SqliteTransitions::end_cancelled(Row& row, Json said) {
+    if (said.value("code", "") != "log_damaged")
+        append(row, {.step = row.step, .kind = EntryKind::cancelled, .data = std::move(said)});
+    Query(statements_, "UPDATE instances SET log_length=?, log_hash=? WHERE seq=?", row.log_length,
+          row.log_hash, row.seq)
+        .run();
+    apply(row, {.to = State::cancelled});
+}
+
+// Who asked stands in the audit: the newest such row is this one's.
+void SqliteTransitions::end_as_asked(Row& row, const std::string& code) {
+    Json said = {{"was", "running"}};
+    {
+        Query asked(statements_,
+                    "SELECT actor, detail FROM audit WHERE action='cancel' AND target=? "
+                    "ORDER BY seq DESC LIMIT 1",
+                    row.id);
+        if (asked.next()) {
+            said["by"] = asked.text(0);
+            const Json detail = parse_stored(asked.text(1));
+            if (detail.is_object() && detail.contains("reason")) said["reason"] = detail["reason"];
+        }
+    }
+    if (!code.empty()) said["code"] = code;
+    end_cancelled(row, std::move(said));
 }
 
 Purged SqliteTransitions::purge(const PurgeRequest& request) {

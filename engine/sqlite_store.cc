@@ -158,6 +158,12 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
+    std::future<Cancelled> cancel(CancelRequest request) override {
+        return commits_->submit<Cancelled>(
+            [this, request = std::move(request)] { return transitions_.cancel(request); },
+            small_item_bytes);
+    }
+
     std::future<Purged> purge(PurgeRequest request) override {
         return commits_->submit<Purged>(
             [this, request = std::move(request)] { return transitions_.purge(request); },

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "engine/entries.h"
 
 namespace steplog {
@@ -23,6 +25,13 @@ std::string_view to_string(NewEvent::Disposition disposition) {
 // Absent rather than empty: what is not known is NULL in the database.
 std::optional<std::string> or_null(const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(text);
+}
+
+// An intent, or a key to wait for: what an instance that was asked to end must not do any more.
+bool begins_something(const Advance& advance) {
+    return advance.once_claim || advance.take_key ||
+           std::any_of(advance.entries.begin(), advance.entries.end(),
+                       [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
 }
 
 }  // namespace
@@ -370,18 +379,25 @@ void SqliteTransitions::wake_once_waiters(const std::string& key) {
 
 Advanced SqliteTransitions::advance(const Advance& advance) {
     Row row;
+    bool asked_to_end = false;
     {
         Query read(statements_,
-                   "SELECT id, key, holds_key, step, log_length, log_hash FROM instances "
-                   "WHERE seq=? AND epoch=? AND owner=? AND state='running'",
+                   "SELECT id, key, holds_key, step, log_length, log_hash, cancel_requested_at_ms "
+                   "FROM instances WHERE seq=? AND epoch=? AND owner=? AND state='running'",
                    advance.instance, advance.epoch, owner_);
         if (!read.next())
             throw StoreError(StoreError::Kind::fenced,
                              "the instance was claimed by someone else since");
         row = {advance.instance, read.text(0),    read.text(1), read.integer(2) != 0,
                read.text(3),     read.integer(4), read.hash(5)};
+        asked_to_end = !read.is_null(6);
     }
     Advanced advanced;
+    if (asked_to_end && begins_something(advance)) {
+        advanced.cancelled = true;
+        end_as_asked(row);
+        return advanced;
+    }
     if (advance.once_claim) {
         advanced.once = claim_once(row, *advance.once_claim);
         if (advanced.once->kind == OnceVerdict::Kind::busy) {
@@ -412,7 +428,11 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         .run();
     if (advance.take_key) advanced.queued = !take_key(row, *advance.take_key);
     if (advance.to) {
-        apply(row, *advance.to);
+        advanced.cancelled = asked_to_end && !is_finished(advance.to->to);
+        if (advanced.cancelled)
+            end_as_asked(row, advance.to->error_code);
+        else
+            apply(row, *advance.to);
         if (advance.to->claim_next) {
             auto next = claim({.limit = 1, .busy = 1}).claimed;
             if (!next.empty()) advanced.next = std::move(next.front());
@@ -432,7 +452,7 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     if (to.waits_for) waits_for = steplog::to_string(*to.waits_for);
     Query(statements_,
           "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=?, owner=NULL, "
-          "error_code=?, "
+          "key_ticket=NULL, error_code=?, "
           "error=?, output_payload=?, finished_at_ms=?, holds_key=?, updated_at_ms=? WHERE seq=?",
           steplog::to_string(to.to), due, waits_for, or_null(to.waits_detail),
           or_null(to.error_code), or_null(to.error), write_payload(to.output), finished_at,

@@ -27,6 +27,7 @@ class SqliteTransitions {
     Advanced advance(const Advance& advance);
     void renew(const std::vector<std::int64_t>& instances);
     Resumed resume(const ResumeRequest& request);
+    Cancelled cancel(const CancelRequest& request);
     Purged purge(const PurgeRequest& request);
 
     /// A clean end of this owner's life.
@@ -73,6 +74,9 @@ class SqliteTransitions {
     void audit(const std::string& actor, const std::string& action, const std::string& target,
                const Json& detail);
     void list_waiting(const ResumeRequest& request, Resumed& resumed);
+    void cancel_one(const std::string& id, const CancelRequest& request, Cancelled& cancelled);
+    void end_cancelled(Row& row, Json said);
+    void end_as_asked(Row& row, const std::string& code = "");
 
     Statements statements_;
     Clock& clock_;

@@ -133,6 +133,7 @@ struct Advance {
 struct Advanced {
     std::optional<OnceVerdict> once;
     bool queued = false;  // take_key: another instance holds it, this one queues and must suspend
+    bool cancelled = false;      // it was asked to end and has ended: nothing was begun, suspend
     std::vector<Entry> written;  // the entries as stored
     std::optional<Claimed> next;
 };
@@ -167,6 +168,19 @@ struct Resumed {
     };
     std::vector<std::string> ids;
     std::vector<Skipped> skipped;
+};
+
+/// Which instances a person wants to end. Ids are exact here; the commands resolve shortened ones.
+struct CancelRequest {
+    std::vector<std::string> ids = {};
+    std::string actor = "unknown";  // for the audit: "uid:1000"
+    std::string reason = {};        // a person's words, kept in the log: no personal data
+};
+
+struct Cancelled {
+    std::vector<std::string> ids;        // ended now
+    std::vector<std::string> requested;  // running: end before they begin another step
+    std::vector<Resumed::Skipped> skipped;
 };
 
 /// Event ids are kept at least so long whatever a purge asks for: whoever sends events lists them,
@@ -209,6 +223,13 @@ class Store {
     /// Puts stuck instances, and those sleeping between attempts, back to work: a `resumed` entry,
     /// an audit row and the new state in one transaction. Everything else is skipped with a reason.
     virtual std::future<Resumed> resume(ResumeRequest request) = 0;
+
+    /// Ends instances: a `cancelled` entry, an audit row and the new state in one transaction; what
+    /// queued for the key goes on, once keys are let go. A running one is only asked to, in one
+    /// transaction with the audit row: the outcome of what it is at is still recorded, then it ends
+    /// in place of whatever it would begin or wait for next, or at its next claim; if its function
+    /// returns first, it ends as it would have. What has ended is skipped with a reason.
+    virtual std::future<Cancelled> cancel(CancelRequest request) = 0;
 
     /// Deletes finished instances with their log and payloads, and inbox rows whose instance is
     /// gone. What a person asked for is audited in the same transaction. Once keys stay.

@@ -20,21 +20,25 @@ Worker::Ran Worker::run(Claimed claimed) const {
         if (parting.to->to == State::sleeping && parting.to->delay)
             ran.due_at_ms = surroundings_.clock.now_ms() + parting.to->delay->count();
         parting.to->claim_next = !surroundings_.draining.stop_requested();
-        ran.next = context.commit(parting).next;
-        tell(context, parting);
+        leave(context, parting, ran);
     } catch (const Suspended&) {
         // The parting itself could not be written. A refused write leaves a reason to be stuck
         // with; anything else means that the instance is no longer ours.
         if (!context.replay_->parting || context.replay_->abandoned) return ran;
         const Advance reason = std::move(*context.replay_->parting);
         try {
-            ran.next = context.commit(reason).next;
-            tell(context, reason);
+            leave(context, reason, ran);
         } catch (const Suspended&) {
             return ran;
         }
     }
     return ran;
+}
+
+void Worker::leave(Context& context, const Advance& parting, Ran& ran) const {
+    Advanced left = context.commit(parting);
+    ran.next = std::move(left.next);
+    if (!left.cancelled) tell(context, parting);
 }
 
 // Calls the function; returns how the instance ends unless the context was suspended meanwhile.

@@ -23,6 +23,7 @@ class Worker {
     Advance failed(Context& context, const Workflow& workflow, const PermanentError& error) const;
     Advance unclassified(Context& context, const std::string& message) const;
     Advance stuck(Context& context, const std::string& code, const std::string& message) const;
+    void leave(Context& context, const Advance& parting, Ran& ran) const;
     void tell(const Context& context, const Advance& parting) const;
 
     const Registry& registry_;

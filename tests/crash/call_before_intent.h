@@ -49,6 +49,10 @@ class CallBeforeIntent : public Store {
         hand_in();
         return store_.resume(std::move(request));
     }
+    std::future<Cancelled> cancel(CancelRequest request) override {
+        hand_in();
+        return store_.cancel(std::move(request));
+    }
     std::future<Purged> purge(PurgeRequest request) override {
         hand_in();
         return store_.purge(std::move(request));

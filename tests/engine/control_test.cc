@@ -227,6 +227,16 @@ TEST(Commands, TravelUnchanged) {
         parse_resumed(json_of(Resumed{.ids = {"a"}, .skipped = {{"b", "running"}}}));
     EXPECT_THAT(resumed.ids, ElementsAre("a"));
     EXPECT_EQ(resumed.skipped.at(0).reason, "running");
+
+    const CancelRequest cancel =
+        parse_cancel_command(cancel_command({.ids = {"a", "b"}, .reason = "refunded"}));
+    EXPECT_THAT(cancel.ids, ElementsAre("a", "b"));
+    EXPECT_EQ(cancel.reason, "refunded");
+    const Cancelled cancelled = parse_cancelled(
+        json_of(Cancelled{.ids = {"a"}, .requested = {"b"}, .skipped = {{"c", "it has ended"}}}));
+    EXPECT_THAT(cancelled.ids, ElementsAre("a"));
+    EXPECT_THAT(cancelled.requested, ElementsAre("b"));
+    EXPECT_EQ(cancelled.skipped.at(0).id, "c");
 }
 
 TEST(Commands, RefuseWhatTheyDoNotUnderstand) {
@@ -236,13 +246,22 @@ TEST(Commands, RefuseWhatTheyDoNotUnderstand) {
     house.engine().run_until_idle();
     house.clock.advance(Ms(1));
     for (const Json& wrong :
-         {Json::array(), Json::object(), Json{{"command", "drop"}},
+         {Json::array(),
+          Json::object(),
+          Json{{"command", "drop"}},
           Json{{"command", "resume"}, {"ids", Json::array()}},
-          Json{{"command", "resume"}, {"ids", "a"}}, Json{{"command", "resume"}, {"ids", {1}}},
+          Json{{"command", "resume"}, {"ids", "a"}},
+          Json{{"command", "resume"}, {"ids", {1}}},
           Json{{"command", "resume"}, {"state", "broken"}},
-          Json{{"command", "resume"}, {"limit", -1}}, Json{{"command", "resume"}, {"limit", 1e30}},
+          Json{{"command", "resume"}, {"limit", -1}},
+          Json{{"command", "resume"}, {"limit", 1e30}},
           Json{{"command", "resume"}, {"older_than_ms", "1h"}},
-          Json{{"command", "resume"}, {"all", true}}, Json{{"command", "purge"}},
+          Json{{"command", "resume"}, {"all", true}},
+          Json{{"command", "cancel"}},
+          Json{{"command", "cancel"}, {"ids", Json::array()}},
+          Json{{"command", "cancel"}, {"ids", {"w/1"}}, {"state", "stuck"}},
+          Json{{"command", "cancel"}, {"ids", {"w/1"}}, {"reason", 1}},
+          Json{{"command", "purge"}},
           Json{{"command", "purge"}, {"older_than_ms", -1}},
           Json{{"command", "purge"}, {"older_than_ms", 0}, {"limit", 10'001}},
           Json{{"command", "purge"}, {"older_than_ms", 0}, {"reason", std::string(1001, 'x')}},
@@ -283,6 +302,9 @@ TEST(Commands, ReachAStoreWithTheirActor) {
     const Json again = handle_command(house.engine(), resume_command({.ids = {"odd/1"}}), "uid:42");
     EXPECT_EQ(again.at("ids").size(), 0u);
     EXPECT_THAT(again.at("skipped").at(0).at("reason").get<std::string>(), HasSubstr("pending"));
+    const Json ended = handle_command(house.engine(), cancel_command({.ids = {"odd/1"}}), "uid:7");
+    EXPECT_EQ(ended.at("ids"), Json({"odd/1"}));
+    EXPECT_EQ(house.sql("SELECT actor FROM audit WHERE action='cancel'"), "uid:7");
 }
 
 }  // namespace
