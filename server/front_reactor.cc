@@ -216,17 +216,16 @@ bool Reactor::evict() {
     // Whoever has kept us waiting longest, in whatever phase: a new connection that has just not
     // spoken yet is never the one. Some at once, so that a storm of arrivals does not look at all
     // connections for each.
-    std::vector<std::pair<SteadyTime, Connection*>> waiting;
+    std::vector<std::pair<SteadyTime, std::uint64_t>> waiting;  // the older id among equals
     for (const auto& [id, connection] : connections_) {
-        if (can_be_evicted(connection->phase))
-            waiting.emplace_back(connection->waits_since, connection.get());
+        if (can_be_evicted(connection->phase)) waiting.emplace_back(connection->waits_since, id);
     }
     if (waiting.empty()) return false;
     const std::size_t count = (waiting.size() + evicted_share - 1) / evicted_share;
     const auto last = waiting.begin() + static_cast<std::ptrdiff_t>(count);
     std::nth_element(waiting.begin(), last - 1, waiting.end());
     std::for_each(waiting.begin(), last, [this](const auto& item) {
-        abandon(*item.second, FrontEvent::Kind::evicted,
+        abandon(*find(item.second), FrontEvent::Kind::evicted,
                 "closed to make room for a new connection");
     });
     return true;
