@@ -143,17 +143,33 @@ void announce(Log& log, const Front& front, const Settings& settings) {
     notify_supervisor("READY=1");
 }
 
-void reload(Log& log, Front& front, const Settings& settings) {
-    if (settings.tls_cert.empty()) {
-        log.info("nothing to reload: SIGHUP reads the TLS certificate again, and there is none");
-        return;
-    }
+void reload_certificate(Log& log, Front& front) {
     try {
         front.reload_tls();
         log.info("TLS certificate read again");
     } catch (const std::runtime_error& error) {
         log.error("the TLS certificate cannot be used; the old one stays",
                   {{"error", error.what()}});
+    }
+}
+
+void reload_webhook_secrets(Log& log, StripeWebhook& webhook) {
+    auto read = reread_webhook_secrets(environment());
+    for (const auto& problem : read.problems)
+        log.error("the webhook secrets cannot be used; the old ones stay", {{"error", problem}});
+    if (!read.problems.empty()) return;
+    const auto count = static_cast<std::int64_t>(read.secrets.size());
+    webhook.replace_secrets(std::move(read.secrets));
+    log.info("webhook secrets read again", {{"secrets", count}});
+}
+
+void reload(Log& log, Front& front, StripeWebhook& webhook, const Settings& settings) {
+    if (!settings.tls_cert.empty()) reload_certificate(log, front);
+    if (settings.webhook_secrets_in_file) reload_webhook_secrets(log, webhook);
+    if (settings.tls_cert.empty() && !settings.webhook_secrets_in_file) {
+        log.info(
+            "nothing to reload: SIGHUP reads TLS_CERT, TLS_KEY and STRIPE_WEBHOOK_SECRET_FILE "
+            "again, and none is set");
     }
 }
 
@@ -216,7 +232,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
 
     auto next = signals.wait();
     while (next == Signals::Kind::reload) {
-        reload(log, front, settings);
+        reload(log, front, webhook, settings);
         next = signals.wait();
     }
     if (next == Signals::Kind::failed) {

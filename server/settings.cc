@@ -67,6 +67,29 @@ void read_engine(Reader& reader, Settings& settings, bool on_terminal) {
                   [&] { AddressRanges ranges(settings.trusted_proxies); });
 }
 
+std::vector<std::string> read_webhook_secrets(Reader& reader) {
+    const std::string webhook_secrets = reader.required_secret(
+        "STRIPE_WEBHOOK_SECRET",
+        "whsec_… from the endpoint's page in Stripe's Dashboard, or from stripe listen");
+    auto secrets = split_list(webhook_secrets);
+    if (!webhook_secrets.empty() && secrets.empty()) {
+        reader.problem("STRIPE_WEBHOOK_SECRET",
+                       "holds nothing but blanks; copy the whole whsec_… text");
+    }
+    for (const auto& secret : secrets) {
+        reader.expect_plain("STRIPE_WEBHOOK_SECRET", secret);
+        if (secret.size() < webhook_secret_bytes_min) {
+            reader.problem(
+                "STRIPE_WEBHOOK_SECRET",
+                fmt::format(
+                    "one of its secrets is empty or shorter than {} characters; anyone could sign "
+                    "with it. Copy the whole whsec_… text",
+                    webhook_secret_bytes_min));
+        }
+    }
+    return secrets;
+}
+
 void read_providers(Reader& reader, Settings& settings) {
     settings.stripe_secret_key = reader.required_secret(
         "STRIPE_SECRET_KEY",
@@ -82,25 +105,8 @@ void read_providers(Reader& reader, Settings& settings) {
                        "so events of the other livemode cannot be told apart");
     }
 
-    const std::string webhook_secrets = reader.required_secret(
-        "STRIPE_WEBHOOK_SECRET",
-        "whsec_… from the endpoint's page in Stripe's Dashboard, or from stripe listen");
-    settings.stripe_webhook_secrets = split_list(webhook_secrets);
-    if (!webhook_secrets.empty() && settings.stripe_webhook_secrets.empty()) {
-        reader.problem("STRIPE_WEBHOOK_SECRET",
-                       "holds nothing but blanks; copy the whole whsec_… text");
-    }
-    for (const auto& secret : settings.stripe_webhook_secrets) {
-        reader.expect_plain("STRIPE_WEBHOOK_SECRET", secret);
-        if (secret.size() < webhook_secret_bytes_min) {
-            reader.problem(
-                "STRIPE_WEBHOOK_SECRET",
-                fmt::format(
-                    "one of its secrets is empty or shorter than {} characters; anyone could sign "
-                    "with it. Copy the whole whsec_… text",
-                    webhook_secret_bytes_min));
-        }
-    }
+    settings.stripe_webhook_secrets = read_webhook_secrets(reader);
+    settings.webhook_secrets_in_file = reader.is_in_file("STRIPE_WEBHOOK_SECRET");
     settings.stripe_api_base = reader.base_url("STRIPE_API_BASE");
 
     settings.clerk_secret_key = reader.required_secret(
@@ -217,6 +223,16 @@ SettingsRead read_settings(const Environment& environment, const Environment& fl
     look_for_unused(reader);
     look_for_unknown(reader, environment);
     return read;
+}
+
+WebhookSecretsRead reread_webhook_secrets(const Environment& environment) {
+    SettingsRead read;
+    const Environment no_flags;
+    Reader reader(environment, no_flags, read);
+    WebhookSecretsRead again;
+    again.secrets = read_webhook_secrets(reader);
+    again.problems = std::move(read.problems);
+    return again;
 }
 
 std::vector<std::string> describe(const Settings& settings) {

@@ -36,6 +36,7 @@ struct Settings {
 
     std::string stripe_secret_key;
     std::vector<std::string> stripe_webhook_secrets;
+    bool webhook_secrets_in_file = false;  // and can therefore be read again
     std::string stripe_api_base;
     std::string clerk_secret_key;
     std::string clerk_api_base;
@@ -84,6 +85,15 @@ struct SettingsRead {
 /// secret.
 SettingsRead read_settings(const Environment& environment, const Environment& flags,
                            bool on_terminal);
+
+struct WebhookSecretsRead {
+    std::vector<std::string> secrets;  // to be used only when there are no problems
+    std::vector<std::string> problems;
+};
+
+/// Reads the file that STRIPE_WEBHOOK_SECRET_FILE names again, as at start: for a secret that was
+/// rolled while serving.
+WebhookSecretsRead reread_webhook_secrets(const Environment& environment);
 
 /// Overwrites the values of all secrets in this process's environment, so that neither a child nor
 /// /proc/<pid>/environ shows them, and removes them. Call it while there is one thread.

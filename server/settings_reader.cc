@@ -57,6 +57,11 @@ std::optional<std::string> SettingsReader::secret(std::string_view name) {
     return value.empty() ? std::nullopt : std::optional(value);
 }
 
+bool SettingsReader::is_in_file(std::string_view name) const {
+    const auto file = environment_.find(fmt::format("{}_FILE", name));
+    return file != environment_.end() && !file->second.empty();
+}
+
 std::string SettingsReader::required_secret(std::string_view name, std::string_view hint) {
     const auto value = secret(name);
     if (!value) {

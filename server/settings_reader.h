@@ -32,6 +32,9 @@ class SettingsReader {
     /// set; "" when there is a problem, which is then noted.
     std::optional<std::string> secret(std::string_view name);
 
+    /// Whether NAME_FILE is set for a secret.
+    bool is_in_file(std::string_view name) const;
+
     std::string required_secret(std::string_view name, std::string_view hint);
 
     /// Checks what was read of a secret, or a part of it.

@@ -58,7 +58,14 @@ StripeWebhook::StripeWebhook(Engine& engine, const Clock& clock, Log& log,
       clock_(clock),
       log_(log),
       options_(std::move(options)),
-      failures_(options_.failures_per_second, options_.failures_per_second) {}
+      failures_(options_.failures_per_second, options_.failures_per_second),
+      secrets_(std::make_shared<const std::vector<std::string>>(options_.secrets)) {}
+
+void StripeWebhook::replace_secrets(std::vector<std::string> secrets) {
+    auto fresh = std::make_shared<const std::vector<std::string>>(std::move(secrets));
+    const std::lock_guard lock(mutex_);
+    secrets_ = std::move(fresh);
+}
 
 void StripeWebhook::add_to(httplib::Server& routes) {
     routes.Post(
@@ -80,8 +87,12 @@ Answer StripeWebhook::answer(std::string_view signature_header, const std::strin
 StripeWebhook::Reply StripeWebhook::judge(std::string_view signature_header,
                                           const std::string& body, const std::string& address) {
     const std::int64_t now_s = clock_.now_ms() / 1000;
-    const auto verdict = verify_stripe_signature(signature_header, body, options_.secrets,
-                                                 options_.tolerance_s, now_s);
+    const Secrets secrets = [this] {
+        const std::lock_guard lock(mutex_);
+        return secrets_;
+    }();
+    const auto verdict =
+        verify_stripe_signature(signature_header, body, *secrets, options_.tolerance_s, now_s);
     if (verdict != Signature::valid) return refuse_signature(to_string(verdict), address);
     if (options_.on_skew)
         if (const auto time_s = stripe_signature_time(signature_header))

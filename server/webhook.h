@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,7 +62,12 @@ class StripeWebhook {
     Answer answer(std::string_view signature_header, const std::string& body,
                   const std::string& address);
 
+    /// Other secrets from now on; deliveries that are being judged keep those they began with. Any
+    /// thread.
+    void replace_secrets(std::vector<std::string> secrets);
+
   private:
+    using Secrets = std::shared_ptr<const std::vector<std::string>>;
     struct Reply {
         WebhookOutcome outcome;
         Answer answer;
@@ -73,8 +80,10 @@ class StripeWebhook {
     Engine& engine_;
     const Clock& clock_;
     Log& log_;
-    StripeWebhookOptions options_;
+    const StripeWebhookOptions options_;
     RateLimiter failures_;
+    std::mutex mutex_;
+    Secrets secrets_;  // guarded by mutex_
 };
 
 }  // namespace steplog::server

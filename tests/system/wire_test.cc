@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <deque>
+#include <fstream>
 
 #include "tests/server/front_corpus.h"
 #include "tests/server/front_tls_support.h"
@@ -106,6 +107,49 @@ TEST(Server, TakesTheFrontsLimitsFromItsSettings) {
     idle.send(get("/healthz"));
     EXPECT_EQ(idle.read_last_reply().status, 200) << "and then closed, long before 5 s";
     EXPECT_EQ(ask(server, signed_post("evt_1")).body, ignored_answer);
+}
+
+TEST(Server, ReadsRolledWebhookSecretsAndCertificatesAgainOnSighup) {
+    const std::string rolled = "whsec_NotARealSecret1111";
+    const TemporaryDirectory directory;
+    const auto file = directory / "webhook_secret";
+    const auto write = [&](const std::string& text) { std::ofstream(file) << text << "\n"; };
+    const Certificates certificates;
+    certificates.make("first.example");
+    write(webhook_secret);
+    ServerProgram server({{"STRIPE_WEBHOOK_SECRET", ""},
+                          {"STRIPE_WEBHOOK_SECRET_FILE", file.string()},
+                          {"TLS_CERT", certificates.cert()},
+                          {"TLS_KEY", certificates.key()}});
+    const auto deliver = [&](const std::string& id, const std::string& secret) {
+        TlsClient client(server.address);
+        EXPECT_TRUE(client.connect());
+        return client.ask(signed_post(id, "", secret)).status;
+    };
+    EXPECT_EQ(deliver("evt_1", webhook_secret), 200);
+    EXPECT_EQ(deliver("evt_2", rolled), 400);
+
+    write(rolled + "," + webhook_secret);
+    certificates.make("second.example");
+    server.process.signal(SIGHUP);
+    ASSERT_TRUE(server.process.wait_for_error_line("webhook secrets read again"));
+    EXPECT_EQ(deliver("evt_2", rolled), 200);
+    EXPECT_EQ(deliver("evt_3", webhook_secret), 200) << "until its sender has the new one";
+    TlsClient client(server.address);
+    ASSERT_TRUE(client.connect());
+    EXPECT_EQ(client.peer_name(), "second.example");
+
+    write("whsec_short");
+    server.process.signal(SIGHUP);
+    ASSERT_TRUE(server.process.wait_for_error_line("the old ones stay"));
+    EXPECT_EQ(deliver("evt_4", rolled), 200);
+
+    write(rolled);
+    server.process.signal(SIGHUP);
+    ASSERT_TRUE(server.process.wait_for_error_line("webhook secrets read again"));
+    EXPECT_EQ(deliver("evt_5", webhook_secret), 400);
+    EXPECT_EQ(server.process.errors().find("NotARealSecret"), std::string::npos);
+    expect_ends_well(server);
 }
 
 /// Far more connections than the server has descriptors for, with good requests among them.
