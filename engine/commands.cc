@@ -25,15 +25,30 @@ Json carry_out_cancel(Store& store, const Json& command, const std::string& acto
     return json_of(store.cancel(std::move(request)).get());
 }
 
+Json carry_out_rotate(Store& store, const Json& command, const std::string& actor) {
+    RotateRequest request = parse_rotate_command(command);
+    request.actor = actor;
+    return json_of(store.rotate_keys(std::move(request)).get());
+}
+
+Json carry_out_forget(Store& store, const Json& command, const std::string& actor) {
+    ForgetCommand order = parse_forget_command(command);
+    order.request.actor = actor;
+    ForgetAnswer answer;
+    answer.forgotten = store.forget(order.request).get();
+    const bool gone = answer.forgotten.done || answer.forgotten.before;
+    if (gone && !order.request.plan) answer.swept = store.sweep(order.rewrite).get();
+    return json_of(answer);
+}
+
 // Every command by its name.
 struct Command {
     std::string_view name;
     Json (*carry_out)(Store&, const Json&, const std::string& actor);
 };
 constexpr Command commands[] = {
-    {"resume", carry_out_resume},
-    {"cancel", carry_out_cancel},
-    {"purge", carry_out_purge},
+    {"resume", carry_out_resume}, {"cancel", carry_out_cancel},     {"purge", carry_out_purge},
+    {"forget", carry_out_forget}, {"rotate-key", carry_out_rotate},
 };
 
 Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped) {
@@ -182,6 +197,35 @@ Purged parse_purged(const Json& json) {
     constexpr auto most = std::numeric_limits<int>::max();
     return {static_cast<int>(count_of(json.at("instances"), "instances", most)),
             static_cast<int>(count_of(json.at("events"), "events", most))};
+}
+
+Json rotate_command(const RotateRequest& request) {
+    Json command = {{"command", "rotate-key"}, {"limit", request.limit}};
+    if (!request.reason.empty()) command["reason"] = request.reason;
+    return command;
+}
+
+RotateRequest parse_rotate_command(const Json& command) {
+    RotateRequest request;
+    for (const auto& [field, value] : command.items()) {
+        if (field == "limit")
+            request.limit = static_cast<int>(count_of(value, field, rotate_limit_max));
+        else if (field == "reason")
+            request.reason = reason_of(value);
+        else if (field != "command")
+            unknown(field);
+    }
+    return request;
+}
+
+Json json_of(const Rotated& rotated) { return {{"done", rotated.done}, {"left", rotated.left}}; }
+
+Rotated parse_rotated(const Json& json) {
+    if (!json.is_object() || !json.contains("done") || !json.contains("left"))
+        throw std::invalid_argument("the answer to a rotate-key has no done or no left");
+    constexpr auto most = std::numeric_limits<int>::max();
+    return {static_cast<int>(count_of(json.at("done"), "done", most)),
+            count_of(json.at("left"), "left", std::numeric_limits<std::int64_t>::max())};
 }
 
 Json handle_command(Store& store, const Json& command, const std::string& actor) {

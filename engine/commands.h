@@ -45,7 +45,43 @@ Json json_of(const Purged& purged);
 /// The inverse. Throws std::invalid_argument.
 Purged parse_purged(const Json& json);
 
-inline constexpr int purge_limit_max = 10'000;  // in one transaction, however many are asked for
+/// Carried out, the write-ahead log is swept too, whatever was forgotten when; with `rewrite` the
+/// whole database is written anew before (Store::sweep).
+struct ForgetCommand {
+    ForgetRequest request;
+    bool rewrite = false;
+};
+
+/// {"command":"forget","subject","plan","rewrite"} and, where there is one, "reason".
+Json forget_command(const ForgetCommand& command);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+ForgetCommand parse_forget_command(const Json& command);
+
+/// What was forgotten, and whether the write-ahead log is empty since.
+struct ForgetAnswer {
+    Forgotten forgotten;
+    bool swept = false;
+};
+Json json_of(const ForgetAnswer& answer);
+
+/// The inverse. Throws std::invalid_argument.
+ForgetAnswer parse_forget_answer(const Json& json);
+
+/// {"command":"rotate-key","limit"} and, where there is one, "reason".
+Json rotate_command(const RotateRequest& request);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong or unknown.
+RotateRequest parse_rotate_command(const Json& command);
+
+/// {"done","left"}
+Json json_of(const Rotated& rotated);
+
+/// The inverse. Throws std::invalid_argument.
+Rotated parse_rotated(const Json& json);
+
+inline constexpr int rotate_limit_max = 10'000;  // data keys in one transaction
+inline constexpr int purge_limit_max = 10'000;   // in one transaction, however many are asked for
 
 /// Carries out one command for `actor` and returns its result; what it changed is durable then.
 /// Throws std::invalid_argument for what is no command, StoreError.

@@ -49,7 +49,9 @@ struct StepOptions {
     Repeat repeat = Repeat::at_least_once;
     Ms idempotency_window{0};  // how long the provider honours the key; 0: not at all
     std::string once = {};     // finished by any instance, never repeated by another
-    Json request = nullptr;    // rendered request: stored with the intent, the same for every try
+    std::optional<Json> once_forgotten =
+        {};  // adopted where that result was forgotten since; absent: stuck, result_forgotten
+    Json request = nullptr;  // rendered request: stored with the intent, the same for every try
     Probe probe = {};
 };
 

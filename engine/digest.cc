@@ -5,10 +5,15 @@
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
+#include <charconv>
 #include <stdexcept>
 
 namespace steplog {
 namespace {
+
+constexpr std::string_view name_prefix = "forgotten:";
+constexpr std::size_t name_digits = 32;
+constexpr std::string_view data_prefix = "{\"forgotten\":\"";
 
 // Collects the bytes that a hash covers: integers as 8 bytes, texts behind their length.
 class Fields {
@@ -28,6 +33,7 @@ class Fields {
         return *this;
     }
     Hash hash() const { return sha256(bytes_); }
+    Hash hash(const Hash& secret) const { return keyed_hash(secret, bytes_); }
 
   private:
     std::string bytes_;
@@ -52,17 +58,36 @@ Hash keyed_hash(const Hash& secret, std::string_view text) {
     return hash;
 }
 
-Hash genesis_hash(std::string_view instance_id, std::string_view workflow, const Hash& input_hash) {
-    return Fields().add(instance_id).add(workflow).add(input_hash).hash();
+std::string forgotten_name(const Hash& secret, std::string_view id) {
+    if (is_forgotten_name(id)) return std::string(id);
+    const Hash hash = Fields().add("name").add(id).hash(secret);
+    return std::string(name_prefix) + to_hex(hash).substr(0, name_digits);
 }
 
-Hash chain_hash(const Hash& previous, std::int64_t n, std::string_view step, std::string_view kind,
-                int attempt, int generation, std::int64_t at_ms, std::string_view data,
+bool is_forgotten_name(std::string_view text) {
+    return text.size() == name_prefix.size() + name_digits && text.starts_with(name_prefix) &&
+           text.find_first_not_of("0123456789abcdef", name_prefix.size()) == text.npos;
+}
+
+Hash content_hash(const Hash& secret, std::string_view step, std::string_view data) {
+    if (data.starts_with(data_prefix))
+        if (const auto said = hash_from_hex(data.substr(data_prefix.size(), 2 * Hash{}.size())))
+            return *said;
+    return Fields().add("content").add(step).add(data).hash(secret);
+}
+
+Hash genesis_hash(const Hash& secret, std::string_view instance_id, std::string_view workflow,
+                  const Hash& input_hash) {
+    return Fields().add(forgotten_name(secret, instance_id)).add(workflow).add(input_hash).hash();
+}
+
+Hash chain_hash(const Hash& previous, std::int64_t n, const Hash& content, std::string_view kind,
+                int attempt, int generation, std::int64_t at_ms,
                 const std::optional<Hash>& payload_hash) {
     Fields fields;
-    fields.add(previous).add(static_cast<std::uint64_t>(n)).add(step).add(kind);
+    fields.add(previous).add(static_cast<std::uint64_t>(n)).add(content).add(kind);
     fields.add(static_cast<std::uint64_t>(attempt)).add(static_cast<std::uint64_t>(generation));
-    fields.add(static_cast<std::uint64_t>(at_ms)).add(data);
+    fields.add(static_cast<std::uint64_t>(at_ms));
     fields.add(static_cast<std::uint64_t>(payload_hash.has_value()));
     if (payload_hash) fields.add(*payload_hash);
     return fields.hash();
@@ -83,6 +108,17 @@ std::string to_hex(const Hash& hash) {
         hex.push_back(digits[byte & 15]);
     }
     return hex;
+}
+
+std::optional<Hash> hash_from_hex(std::string_view hex) {
+    Hash hash;
+    if (hex.size() != 2 * hash.size()) return std::nullopt;
+    for (std::size_t i = 0; i < hash.size(); ++i) {
+        const char* begin = hex.data() + 2 * i;
+        const auto read = std::from_chars(begin, begin + 2, hash[i], 16);
+        if (read.ec != std::errc() || read.ptr != begin + 2) return std::nullopt;
+    }
+    return hash;
 }
 
 }  // namespace steplog

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/cipher.h"
 #include "engine/clock.h"
 #include "engine/inspect_file.h"
 #include "engine/store.h"
@@ -63,9 +64,12 @@ struct EventRow {
     std::int64_t received_at_ms = 0;
 };
 
-/// A payload: absent, or there, or there once and forgotten or deleted since.
+/// A payload: absent, or there, or there once and forgotten or deleted since, or there and not to
+/// be read.
 struct Payload {
     bool forgotten = false;
+    bool encrypted = false;  // with a key that the Inspector was not given
+    bool damaged = false;    // it does not open with its key
     std::optional<std::string> text;
 };
 
@@ -153,8 +157,9 @@ struct Resumable {
 
 class Inspector {
   public:
-    /// Opens and checks the file: see ReadOnlyDatabase.
-    Inspector(std::filesystem::path database, const Clock& clock, std::string vfs = {});
+    /// Opens and checks the file: see ReadOnlyDatabase. With `keys` encrypted payloads are read.
+    Inspector(std::filesystem::path database, const Clock& clock, std::string vfs = {},
+              std::vector<MasterKey> keys = {});
 
     /// The instance that `text` means: its id, else the one whose id ends or begins with it, or has
     /// a part between slashes that begins with it. Throws not_found, or ambiguous with candidates.
@@ -222,6 +227,7 @@ class Inspector {
 
     ReadOnlyDatabase file_;
     const Clock& clock_;
+    const std::vector<MasterKey> keys_;
 };
 
 }  // namespace steplog

@@ -23,7 +23,7 @@ void note(Check& check, std::string what) {
         check.examples.push_back(printable(redact_text(what)));
 }
 
-using Question = std::function<void(Statements&, Check&)>;
+using Question = std::function<void(Statements&, Payloads&, Check&)>;
 
 struct Promise {
     const char* name;
@@ -33,7 +33,7 @@ struct Promise {
 
 // What `sql` returns is what is broken: one text a row.
 Question none_of(const char* sql, const char* counted) {
-    return [sql, counted](Statements& statements, Check& check) {
+    return [sql, counted](Statements& statements, Payloads&, Check& check) {
         {
             Query count(statements, counted);
             if (count.next()) check.looked_at = count.integer(0);
@@ -48,7 +48,7 @@ constexpr const char* count_entries = "SELECT count(*) FROM entries";
 constexpr const char* count_events = "SELECT count(*) FROM events";
 constexpr const char* count_once = "SELECT count(*) FROM once_keys";
 
-void ask_sqlite(Statements& statements, Check& check) {
+void ask_sqlite(Statements& statements, Payloads&, Check& check) {
     Query read(statements, "PRAGMA integrity_check(20)");
     while (read.next()) {
         ++check.looked_at;
@@ -56,7 +56,7 @@ void ask_sqlite(Statements& statements, Check& check) {
     }
 }
 
-void ask_foreign_keys(Statements& statements, Check& check) {
+void ask_foreign_keys(Statements& statements, Payloads&, Check& check) {
     Query read(statements, "PRAGMA foreign_key_check");
     while (read.next())
         note(check, fmt::format("row {} of {} refers to a row of {} that is not there",
@@ -73,7 +73,7 @@ std::set<std::string> schema_of(Statements& statements) {
 }
 
 // Constraints, unique indexes and triggers are half of the promises: they must all be there.
-void ask_schema(Statements& statements, Check& check) {
+void ask_schema(Statements& statements, Payloads&, Check& check) {
     SQLite::Database fresh(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
     for (const Migration& migration : sqlite_migrations()) fresh.exec(std::string(migration.sql));
     Statements fresh_statements(fresh);
@@ -86,12 +86,13 @@ void ask_schema(Statements& statements, Check& check) {
         if (!wanted.contains(line)) note(check, named(line) + " is not Steplog's");
 }
 
-void ask_chains(Statements& statements, Check& check) {
+void ask_chains(Statements& statements, Payloads& payloads, Check& check) {
     const auto secret = rows::payload_hash_key(statements);
     if (!secret)
-        note(check, "the database's payload_hash_key is missing: payloads cannot be verified");
+        return note(check, "the database's payload_hash_key is missing: nothing can be verified");
     static const std::string instances_sql = std::string("SELECT ") + rows::instance_columns +
-                                             ", input_hash, log_hash, body FROM instances LEFT "
+                                             ", input_hash, log_hash, input_payload, body, "
+                                             "data_key_id FROM instances LEFT "
                                              "JOIN payloads ON payloads.id=input_payload "
                                              "ORDER BY seq";
     Query instances(statements, instances_sql.c_str());
@@ -99,14 +100,15 @@ void ask_chains(Statements& statements, Check& check) {
         const InstanceRow row = rows::read_instance(instances);
         constexpr int behind = rows::instance_columns_count;
         const Hash input_hash = instances.hash(behind), log_hash = instances.hash(behind + 1);
-        const auto input = instances.maybe_text(behind + 2);
-        if (secret && input && keyed_hash(*secret, *input) != input_hash)
+        const Payload input = rows::read_payload(payloads, instances, behind + 2);
+        if (input.damaged || (input.text && keyed_hash(*secret, *input.text) != input_hash))
             note(check, row.id + ": its input is not what was accepted");
-        rows::ChainWalk chain(row, input_hash);
+        rows::ChainWalk chain(row, input_hash, *secret);
         Query log(
             statements,
-            "SELECT n, step, kind, attempt, generation, at_ms, data, payload_hash, hash, body "
-            "FROM entries LEFT JOIN payloads ON id=payload WHERE instance=? ORDER BY n",
+            "SELECT n, step, kind, attempt, generation, at_ms, data, payload_hash, hash, payload, "
+            "body, data_key_id FROM entries LEFT JOIN payloads ON id=payload WHERE instance=? "
+            "ORDER BY n",
             row.seq);
         while (log.next()) {
             ++check.looked_at;
@@ -118,23 +120,27 @@ void ask_chains(Statements& statements, Check& check) {
             entry.at_ms = log.integer(5);
             std::optional<Hash> payload_hash;
             if (!log.is_null(7)) payload_hash = log.hash(7);
-            chain.next(entry, log.maybe_text(9), log.text(2), log.text(6), payload_hash,
-                       log.hash(8), secret);
+            const Payload payload = rows::read_payload(payloads, log, 9);
+            if (payload.damaged)
+                note(check, fmt::format("{}: the payload of entry {} does not open with its key",
+                                        row.id, entry.n));
+            chain.next(entry, payload.text, log.text(2), log.text(6), payload_hash, log.hash(8));
         }
         chain.end(log_hash);
         if (!chain.damage().empty()) note(check, row.id + ": " + chain.damage());
     }
 }
 
-void ask_event_bodies(Statements& statements, Check& check) {
+void ask_event_bodies(Statements& statements, Payloads& payloads, Check& check) {
     const auto secret = rows::payload_hash_key(statements);
     if (!secret) return note(check, "the database's payload_hash_key is missing");
     Query read(statements,
-               "SELECT source||' '||events.id, body, body_hash FROM events "
+               "SELECT source||' '||events.id, body_hash, payload, body, data_key_id FROM events "
                "JOIN payloads ON payloads.id=payload WHERE body NOTNULL");
     while (read.next()) {
         ++check.looked_at;
-        if (keyed_hash(*secret, read.text(1)) != read.hash(2))
+        const Payload body = rows::read_payload(payloads, read, 2);
+        if (body.damaged || (body.text && keyed_hash(*secret, *body.text) != read.hash(1)))
             note(check, read.text(0) + ": its body is not what was received");
     }
 }
@@ -226,12 +232,12 @@ std::vector<Promise> promises() {
     };
 }
 
-Check ask(Statements& statements, const Promise& promise) {
+Check ask(Statements& statements, Payloads& payloads, const Promise& promise) {
     Check check;
     check.name = promise.name;
     check.promise = promise.text;
     try {
-        promise.ask(statements, check);
+        promise.ask(statements, payloads, check);
     } catch (const SQLite::Exception& error) {
         note(check, fmt::format("this cannot be looked at: {}", error.what()));
     } catch (const InspectError& error) {
@@ -252,8 +258,9 @@ CheckReport Inspector::check() {
     CheckReport report = file_.read(
         [&](Statements& statements) {
             CheckReport all;
+            Payloads payloads(statements, keys_);
             for (const Promise& promise : promises())
-                all.checks.push_back(ask(statements, promise));
+                all.checks.push_back(ask(statements, payloads, promise));
             return all;
         },
         std::nullopt);

@@ -17,6 +17,8 @@ Json time_or_null(std::optional<std::int64_t> at_ms) {
 
 // A payload for people: parsed and redacted; text that is no JSON as redacted text.
 Json json_of_payload(const Payload& payload) {
+    if (payload.encrypted) return "encrypted";
+    if (payload.damaged) return "damaged";
     if (!payload.text) return nullptr;
     std::string why_not;
     if (const auto parsed = parse_guarded(*payload.text, why_not)) return redact(*parsed, true);
@@ -27,7 +29,7 @@ Json json_of_entry(const LogEntry& log_entry) {
     const Entry& entry = log_entry.entry;
     Json data = redact(entry.data, false);
     const char* name = entry.kind == EntryKind::started ? "request" : "result";
-    if (log_entry.payload.text)
+    if (log_entry.payload.text || log_entry.payload.encrypted || log_entry.payload.damaged)
         data[name] = json_of_payload(log_entry.payload);
     else if (log_entry.payload.forgotten)
         data["forgotten"] = true;

@@ -51,11 +51,15 @@ EventRow read_event(const Query& query) {
     return row;
 }
 
-Payload read_payload(const Query& query, int id_column, int body_column) {
-    Payload payload;
-    payload.text = query.maybe_text(body_column);
-    payload.forgotten = !query.is_null(id_column) && !payload.text;
-    return payload;
+Payload read_payload(Payloads& payloads, const Query& query, int first_column) {
+    if (query.is_null(first_column)) return {};
+    auto body = payloads.open(query.integer(first_column), query.maybe_text(first_column + 1),
+                              query.maybe_integer(first_column + 2));
+    const bool there = body.text || body.sealed || body.damaged;
+    return {.forgotten = !there,
+            .encrypted = body.sealed,
+            .damaged = body.damaged,
+            .text = std::move(body.text)};
 }
 
 Json read_data(const std::string& text) {
@@ -71,8 +75,10 @@ std::optional<Hash> payload_hash_key(Statements& statements) {
     return read.hash(0);
 }
 
-ChainWalk::ChainWalk(const InstanceRow& row, const Hash& input_hash)
-    : log_length_(row.log_length), head_(genesis_hash(row.id, row.workflow, input_hash)) {}
+ChainWalk::ChainWalk(const InstanceRow& row, const Hash& input_hash, const Hash& secret)
+    : secret_(secret),
+      log_length_(row.log_length),
+      head_(genesis_hash(secret, row.id, row.workflow, input_hash)) {}
 
 void ChainWalk::note(std::string damage) {
     if (damage_.empty()) damage_ = std::move(damage);
@@ -80,14 +86,13 @@ void ChainWalk::note(std::string damage) {
 
 void ChainWalk::next(const Entry& entry, const std::optional<std::string>& payload,
                      std::string_view kind, std::string_view data,
-                     const std::optional<Hash>& payload_hash, const Hash& stored,
-                     const std::optional<Hash>& secret) {
+                     const std::optional<Hash>& payload_hash, const Hash& stored) {
     ++n_;
     if (entry.n != n_) note(fmt::format("entry {} of its log is missing", n_));
-    head_ = chain_hash(head_, entry.n, entry.step, kind, entry.attempt, entry.generation,
-                       entry.at_ms, data, payload_hash);
+    head_ = chain_hash(head_, entry.n, content_hash(secret_, entry.step, data), kind, entry.attempt,
+                       entry.generation, entry.at_ms, payload_hash);
     if (head_ != stored) note(fmt::format("entry {} of its log is not what was written", entry.n));
-    if (payload && secret && (!payload_hash || keyed_hash(*secret, *payload) != *payload_hash))
+    if (payload && (!payload_hash || keyed_hash(secret_, *payload) != *payload_hash))
         note(fmt::format("the payload of entry {} is not what was written", entry.n));
 }
 

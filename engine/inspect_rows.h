@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/inspect.h"
+#include "engine/payloads.h"
 #include "engine/statements.h"
 
 namespace steplog::rows {
@@ -31,8 +32,8 @@ inline constexpr const char* event_tables =
 
 EventRow read_event(const Query& query);
 
-/// A payload from its number and its body's column.
-Payload read_payload(const Query& query, int id_column, int body_column);
+/// A payload from three columns: its number, its body and its data key.
+Payload read_payload(Payloads& payloads, const Query& query, int first_column);
 
 /// An entry's small JSON; an object that says so when it cannot be read.
 Json read_data(const std::string& text);
@@ -43,12 +44,12 @@ std::optional<Hash> payload_hash_key(Statements& statements);
 /// Follows one instance's log from its genesis and says where it stops being what was written.
 class ChainWalk {
   public:
-    ChainWalk(const InstanceRow& row, const Hash& input_hash);
+    /// `secret` is the database's, without which nothing can be verified.
+    ChainWalk(const InstanceRow& row, const Hash& input_hash, const Hash& secret);
 
     /// The next entry, by n, as stored; `payload` is its body where that is still there.
     void next(const Entry& entry, const std::optional<std::string>& payload, std::string_view kind,
-              std::string_view data, const std::optional<Hash>& payload_hash, const Hash& stored,
-              const std::optional<Hash>& secret);
+              std::string_view data, const std::optional<Hash>& payload_hash, const Hash& stored);
     void end(const Hash& stored_head);
 
     /// "" while everything verifies, else the first thing that does not.
@@ -57,6 +58,7 @@ class ChainWalk {
   private:
     void note(std::string damage);
 
+    const Hash secret_;
     const std::int64_t log_length_;
     Hash head_;
     std::int64_t n_ = 0;

@@ -1,4 +1,6 @@
 // One instance whole: its row, its payloads, its log with a check of the chain, and its event.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "engine/inspect.h"
@@ -11,10 +13,11 @@ struct Hashes {
     Hash input{}, log{};
 };
 
-Hashes read_row_and_payloads(Statements& statements, InstanceDetail& detail) {
+Hashes read_row_and_payloads(Statements& statements, Payloads& payloads, InstanceDetail& detail) {
     static const std::string sql =
         std::string("SELECT ") + rows::instance_columns +
-        ", input_payload, i.body, output_payload, o.body, input_hash, log_hash "
+        ", input_payload, i.body, i.data_key_id, output_payload, o.body, o.data_key_id, "
+        "input_hash, log_hash "
         "FROM instances LEFT JOIN payloads i ON i.id=input_payload "
         "LEFT JOIN payloads o ON o.id=output_payload WHERE seq=?";
     Query read(statements, sql.c_str(), detail.row.seq);
@@ -22,20 +25,24 @@ Hashes read_row_and_payloads(Statements& statements, InstanceDetail& detail) {
         throw InspectError(InspectError::Kind::not_found, "the instance was deleted just now");
     detail.row = rows::read_instance(read);
     constexpr int behind = rows::instance_columns_count;
-    detail.input = rows::read_payload(read, behind, behind + 1);
-    detail.output = rows::read_payload(read, behind + 2, behind + 3);
-    return {read.hash(behind + 4), read.hash(behind + 5)};
+    detail.input = rows::read_payload(payloads, read, behind);
+    detail.output = rows::read_payload(payloads, read, behind + 3);
+    return {read.hash(behind + 6), read.hash(behind + 7)};
 }
 
-void read_log(Statements& statements, InstanceDetail& detail, const Hashes& hashes) {
+void read_log(Statements& statements, Payloads& payloads, InstanceDetail& detail,
+              const Hashes& hashes) {
     const auto secret = rows::payload_hash_key(statements);
-    if (secret && detail.input.text && keyed_hash(*secret, *detail.input.text) != hashes.input)
+    if (!secret)
+        detail.damage = "the database's payload_hash_key is missing: nothing can be verified";
+    else if (detail.input.text && keyed_hash(*secret, *detail.input.text) != hashes.input)
         detail.damage = "its input is not what was accepted";
-    rows::ChainWalk chain(detail.row, hashes.input);
+    rows::ChainWalk chain(detail.row, hashes.input, secret.value_or(Hash{}));
     Query log(
         statements,
-        "SELECT n, step, kind, attempt, generation, at_ms, data, payload_hash, hash, payload, body "
-        "FROM entries LEFT JOIN payloads ON id=payload WHERE instance=? ORDER BY n",
+        "SELECT n, step, kind, attempt, generation, at_ms, data, payload_hash, hash, payload, "
+        "body, "
+        "data_key_id FROM entries LEFT JOIN payloads ON id=payload WHERE instance=? ORDER BY n",
         detail.row.seq);
     while (log.next()) {
         LogEntry& next = detail.log.emplace_back();
@@ -48,10 +55,13 @@ void read_log(Statements& statements, InstanceDetail& detail, const Hashes& hash
         entry.generation = static_cast<int>(log.integer(4));
         entry.at_ms = log.integer(5);
         entry.data = rows::read_data(data);
-        next.payload = rows::read_payload(log, 9, 10);
+        next.payload = rows::read_payload(payloads, log, 9);
+        if (next.payload.damaged)
+            detail.damage =
+                fmt::format("the payload of entry {} does not open with its key", entry.n);
         std::optional<Hash> payload_hash;
         if (!log.is_null(7)) payload_hash = log.hash(7);
-        chain.next(entry, next.payload.text, kind, data, payload_hash, log.hash(8), secret);
+        chain.next(entry, next.payload.text, kind, data, payload_hash, log.hash(8));
     }
     chain.end(hashes.log);
     if (detail.damage.empty()) detail.damage = chain.damage();
@@ -108,8 +118,9 @@ InstanceDetail Inspector::show(const std::string& text) {
     return file_.read([&](Statements& statements) {
         InstanceDetail detail;
         detail.row = found;
-        const Hashes hashes = read_row_and_payloads(statements, detail);
-        read_log(statements, detail, hashes);
+        Payloads payloads(statements, keys_);
+        const Hashes hashes = read_row_and_payloads(statements, payloads, detail);
+        read_log(statements, payloads, detail, hashes);
         detail.event = event_of(statements, detail.row);
         detail.why = explain(statements, detail.row);
         return detail;

@@ -85,15 +85,15 @@ void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
     }
 }
 
-CustomerView::Effect read_effect(const Query& query) {
+CustomerView::Effect read_effect(Payloads& payloads, const Query& query) {
     CustomerView::Effect effect;
     effect.instance = query.text(0);
     effect.step = query.text(1);
     effect.at_ms = query.integer(2);
     effect.skipped = query.text(3) == "skipped";
     effect.adopted = rows::read_data(query.text(4)).contains("adopted");
-    effect.result = rows::read_payload(query, 5, 6);
-    const Json intent = rows::read_data(query.text(7));
+    effect.result = rows::read_payload(payloads, query, 5);
+    const Json intent = rows::read_data(query.text(8));
     if (const auto provider = intent.find("provider");
         provider != intent.end() && provider->is_string())
         effect.provider = provider->get<std::string>();
@@ -187,6 +187,7 @@ CustomerView Inspector::customer(const std::string& id) {
         std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE seq=?";
     view = file_.read([&](Statements& statements) {
         CustomerView found = view;
+        Payloads payloads(statements, keys_);
         std::set<std::int64_t> all = seqs;
         Query events(statements, events_sql.c_str(), id);
         while (events.next()) {
@@ -203,13 +204,14 @@ CustomerView Inspector::customer(const std::string& id) {
             if (started.next()) found.events.push_back(rows::read_event(started));
             Query effects(statements,
                           "SELECT instances.id, e.step, e.at_ms, e.kind, e.data, e.payload, body, "
+                          "data_key_id, "
                           "coalesce((SELECT s.data FROM entries s WHERE s.instance=e.instance AND "
                           "s.step=e.step AND s.kind='started' ORDER BY s.n DESC LIMIT 1), '{}') "
                           "FROM entries e JOIN instances ON instances.seq=e.instance "
                           "LEFT JOIN payloads ON payloads.id=e.payload "
                           "WHERE e.instance=? AND e.kind IN ('completed','skipped') ORDER BY e.n",
                           seq);
-            while (effects.next()) found.effects.push_back(read_effect(effects));
+            while (effects.next()) found.effects.push_back(read_effect(payloads, effects));
         }
         Query once(statements,
                    "SELECT key, state, instance_id, updated_at_ms FROM once_keys "

@@ -99,7 +99,9 @@ Claimed SqliteTransitions::take(Due due) {
     claimed.on_stuck = due.on_stuck;
     claimed.deaths = due.deaths;
     claimed.created_at_ms = due.created_at_ms;
-    claimed.input = read_payload(due.input_payload);
+    Payloads::Body input = payloads_.read(due.input_payload);
+    claimed.input = std::move(input.text);
+    if (input.sealed || input.damaged) claimed.damage = "its input does not open with its key";
     if (claimed.input && keyed_hash(payload_hash_key_, *claimed.input) != due.input_hash)
         claimed.damage = "its input is not what was accepted";
     load_log(claimed, due);
@@ -107,11 +109,11 @@ Claimed SqliteTransitions::take(Due due) {
 }
 
 void SqliteTransitions::load_log(Claimed& claimed, const Due& due) {
-    Hash head = genesis_hash(due.row.id, due.workflow, due.input_hash);
+    Hash head = genesis_hash(payload_hash_key_, due.row.id, due.workflow, due.input_hash);
     Query read(statements_,
                "SELECT e.n, e.step, e.kind, e.attempt, e.generation, e.at_ms, e.data, "
-               "e.payload_hash, e.hash, "
-               "p.body FROM entries e LEFT JOIN payloads p ON p.id=e.payload WHERE e.instance=? "
+               "e.payload_hash, e.hash, e.payload, p.body, p.data_key_id FROM entries e LEFT JOIN "
+               "payloads p ON p.id=e.payload WHERE e.instance=? "
                "ORDER BY e.n",
                due.row.seq);
     while (read.next()) {
@@ -125,11 +127,14 @@ void SqliteTransitions::load_log(Claimed& claimed, const Due& due) {
         const std::string data = read.text(6);
         std::optional<Hash> payload_hash;
         if (!read.is_null(7)) payload_hash = read.hash(7);
-        entry.payload = read.maybe_text(9);
-        head = chain_hash(head, entry.n, entry.step, kind, entry.attempt, entry.generation,
-                          entry.at_ms, data, payload_hash);
+        Payloads::Body payload =
+            payloads_.open(read.integer(9), read.maybe_text(10), read.maybe_integer(11));
+        entry.payload = std::move(payload.text);
+        head = chain_hash(head, entry.n, content_hash(payload_hash_key_, entry.step, data), kind,
+                          entry.attempt, entry.generation, entry.at_ms, payload_hash);
         const bool whole =
             entry.n == static_cast<std::int64_t>(claimed.log.size()) + 1 && head == read.hash(8) &&
+            !payload.sealed && !payload.damaged &&
             (!entry.payload ||
              (payload_hash && keyed_hash(payload_hash_key_, *entry.payload) == *payload_hash));
         entry.kind = parse_entry_kind(kind).value_or(EntryKind::recorded);

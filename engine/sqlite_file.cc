@@ -224,6 +224,18 @@ bool SqliteFile::checkpoint_all() {
     return code == SQLITE_OK || (frames >= 0 && moved == frames);
 }
 
+void SqliteFile::rewrite() {
+    // Its temporary copy is as large as the database: too large for memory.
+    database_.exec("PRAGMA temp_store=FILE");
+    try {
+        database_.exec("VACUUM");
+    } catch (const SQLite::Exception&) {
+        database_.exec("PRAGMA temp_store=MEMORY");
+        throw;
+    }
+    database_.exec("PRAGMA temp_store=MEMORY");
+}
+
 void SqliteFile::leave_as_it_is() {
     sqlite3_db_config(database_.getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }

@@ -30,6 +30,10 @@ class SqliteFile {
     /// Moves everything, syncs the database and empties the WAL. False when readers kept a part of
     /// it back for longer than a second.
     bool checkpoint_all();
+    /// Writes the whole database anew, into the WAL: no page keeps what was deleted or moved.
+    void rewrite();
+    /// Whether the last checkpoint_all has emptied the WAL too.
+    bool wal_is_empty() const { return wal_frames_ == 0; }
     /// After a failure: closing writes nothing, not even what SQLite would move from the WAL.
     void leave_as_it_is();
 

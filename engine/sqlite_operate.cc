@@ -202,6 +202,19 @@ void SqliteTransitions::end_as_asked(Row& row, const std::string& code) {
     end_cancelled(row, std::move(said));
 }
 
+Rotated SqliteTransitions::rotate_keys(const RotateRequest& request) {
+    if (keys_.empty())
+        throw StoreError(StoreError::Kind::constraint,
+                         "nothing is encrypted here: STEPLOG_ENCRYPTION_KEY is not set");
+    Rotated rotated;
+    rotated.done = payloads_.rewrap(request.limit);
+    rotated.left = payloads_.to_rewrap();
+    if (rotated.done > 0)
+        audit(request.actor, "rotate-key", keys_.front().id,
+              {{"data_keys", rotated.done}, {"left", rotated.left}, {"reason", request.reason}});
+    return rotated;
+}
+
 Purged SqliteTransitions::purge(const PurgeRequest& request) {
     const std::int64_t finished_before_ms = now() - request.older_than.count();
     const std::int64_t received_before_ms =

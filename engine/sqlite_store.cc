@@ -1,6 +1,7 @@
 #include "engine/sqlite_store.h"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <condition_variable>
 #include <mutex>
@@ -69,15 +70,15 @@ class SqliteStore final : public Store {
           lock_(std::move(lock)),
           reserve_(reserve_for(options_, path)),
           file_(path, options_.vfs, options_.synchronous, options_.create),
-          transitions_(file_.database(), clock, file_.payload_hash_key(), options_.lease,
-                       options_.program) {
+          transitions_(file_.database(), clock, file_.payload_hash_key(), options_.encryption_keys,
+                       options_.lease, options_.program) {
         if (lock_) {
             for (const auto& file :
                  {path, std::filesystem::path(path.string() + "-wal"), FileLock::path_of(path)})
                 house_.emplace_back(file);
         }
         GroupCommitOptions commits{.writer_thread = options_.writer_thread,
-                                   .after_commit = [this] { file_.checkpoint_if_due(); },
+                                   .after_commit = [this] { clean_up(); },
                                    .on_commit = options_.on_commit,
                                    .on_fatal = options_.on_fatal,
                                    .before_commit = [this] { refuse_if_not_ours(); },
@@ -170,6 +171,34 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
+    std::future<Forgotten> forget(ForgetRequest request) override {
+        return commits_->submit<Forgotten>(
+            [this, request = std::move(request)] { return transitions_.forget(request); },
+            small_item_bytes);
+    }
+
+    std::future<bool> sweep(bool rewrite) override {
+        // A checkpoint cannot be part of a transaction: it follows the next one.
+        Sweep sweep{.rewrite = rewrite};
+        auto future = sweep.swept.get_future();
+        {
+            std::lock_guard lock(sweeps_mutex_);
+            sweeps_.push_back(std::move(sweep));
+        }
+        try {
+            commits_->submit<void>([] {}, small_item_bytes).get();
+        } catch (const StoreError&) {
+            end_sweeps(std::current_exception());
+        }
+        return future;
+    }
+
+    std::future<Rotated> rotate_keys(RotateRequest request) override {
+        return commits_->submit<Rotated>(
+            [this, request = std::move(request)] { return transitions_.rotate_keys(request); },
+            small_item_bytes);
+    }
+
     void flush() override { commits_->flush(); }
 
     Health health() const override {
@@ -196,6 +225,42 @@ class SqliteStore final : public Store {
     }
 
   private:
+    struct Sweep {
+        bool rewrite = false;
+        std::promise<bool> swept = {};
+    };
+
+    // On the writer, after each commit.
+    void clean_up() {
+        file_.checkpoint_if_due();
+        std::vector<Sweep> sweeps;
+        {
+            std::lock_guard lock(sweeps_mutex_);
+            sweeps.swap(sweeps_);
+        }
+        if (sweeps.empty()) return;
+        try {
+            for (const Sweep& sweep : sweeps)
+                if (sweep.rewrite) file_.rewrite();
+            const bool empty = file_.checkpoint_all() && file_.wal_is_empty();
+            for (Sweep& sweep : sweeps) sweep.swept.set_value(empty);
+        } catch (const SQLite::Exception& error) {
+            const bool full = (error.getErrorCode() & 0xff) == SQLITE_FULL;
+            const auto kind = full ? StoreError::Kind::full : StoreError::Kind::failed;
+            for (Sweep& sweep : sweeps)
+                sweep.swept.set_exception(std::make_exception_ptr(StoreError(kind, error.what())));
+            // No room to write the whole file twice: what is committed stands all the same.
+            if (!full) throw;
+        }
+    }
+
+    // Nothing was committed, so nothing follows.
+    void end_sweeps(const std::exception_ptr& error) {
+        std::lock_guard lock(sweeps_mutex_);
+        for (Sweep& sweep : sweeps_) sweep.swept.set_exception(error);
+        sweeps_.clear();
+    }
+
     // The reserve was given back for what is under way to end and for clean-up: nothing else may
     // eat it.
     bool is_rationed() const { return reserve_ && commits_->health() == GroupCommit::Health::full; }
@@ -229,6 +294,8 @@ class SqliteStore final : public Store {
     std::vector<FileIdentity> house_;
     SqliteFile file_;
     SqliteTransitions transitions_;
+    std::mutex sweeps_mutex_;  // guards sweeps_
+    std::vector<Sweep> sweeps_;
     std::unique_ptr<GroupCommit> commits_;
 };
 

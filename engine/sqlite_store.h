@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 
+#include "engine/cipher.h"
 #include "engine/clock.h"
 #include "engine/store.h"
 
@@ -21,6 +22,8 @@ struct SqliteOptions {
     // Kept free beside the database for clean-up on a full disk, at most 5 % of the file system; 0:
     // none. While it is given back, nothing new is accepted or claimed. Kept by the writer thread.
     std::uint64_t reserve_bytes = 32 * 1024 * 1024;
+    /// Payloads are sealed with data keys that the first of these wraps; none: written in clear.
+    std::vector<MasterKey> encryption_keys = {};
     std::function<void(const std::string&)> on_fatal =
         {};  // once, from any thread, when the store fails for good
     std::function<void(std::size_t items, std::chrono::microseconds took)> on_commit =
@@ -34,7 +37,8 @@ struct SqliteOptions {
 };
 
 /// Opens, locks, checks and migrates the database, and makes this process its owner: instances that
-/// ran under the last owner are due at once. Throws OpenError with a sentence for a person.
+/// ran under the last owner are due at once. Throws OpenError with a sentence for a person:
+/// also when the file holds payloads that `encryption_keys` cannot open.
 std::unique_ptr<Store> open_sqlite_store(SqliteOptions options, Clock& clock);
 
 }  // namespace steplog

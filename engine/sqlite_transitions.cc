@@ -37,12 +37,16 @@ bool begins_something(const Advance& advance) {
 }  // namespace
 
 SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
-                                     const Hash& payload_hash_key, Ms lease,
-                                     const std::string& program)
+                                     const Hash& payload_hash_key, std::vector<MasterKey> keys,
+                                     Ms lease, const std::string& program)
     : statements_(database),
+      keys_(std::move(keys)),
+      payloads_(statements_, keys_),
       clock_(clock),
       payload_hash_key_(payload_hash_key),
       lease_ms_(lease.count()) {
+    payloads_.require_keys(database.getFilename());
+    anything_forgotten_ = Query(statements_, "SELECT 1 FROM meta WHERE name='forgotten'").next();
     // Taking ownership: whatever ran under the last owner is due at once; the claim that takes it
     // sees that its holder died.
     SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
@@ -66,33 +70,31 @@ bool SqliteTransitions::is_owner() {
 }
 
 std::optional<std::int64_t> SqliteTransitions::write_payload(
-    const std::optional<std::string>& body) {
+    const Row& row, const std::optional<std::string>& body) {
     if (!body) return std::nullopt;
-    SQLite::Statement& insert = statements_.prepared("INSERT INTO payloads(body) VALUES (?)");
-    insert.tryReset();
-    insert.bindNoCopy(1, body->data(), static_cast<int>(body->size()));
-    insert.exec();
-    insert.tryReset();
-    insert.clearBindings();
-    return statements_.database().getLastInsertRowid();
+    return payloads_.write(body, payloads_.data_key_of_instance(row.seq, now()));
 }
 
 std::optional<std::string> SqliteTransitions::read_payload(std::optional<std::int64_t> id) {
-    if (!id) return std::nullopt;
-    Query read(statements_, "SELECT body FROM payloads WHERE id=?", *id);
-    return read.next() ? read.maybe_text(0) : std::nullopt;
+    Payloads::Body body = payloads_.read(id);
+    if (body.damaged || body.sealed)
+        throw StoreError(StoreError::Kind::constraint,
+                         "a stored request or result does not open with its key: the database is "
+                         "damaged, restore a backup");
+    return std::move(body.text);
 }
 
 Entry SqliteTransitions::append(Row& row, const NewEntry& entry) {
     const std::int64_t at_ms = now();
     const std::int64_t n = ++row.log_length;
     const std::string data = to_text(entry.data);
-    const std::optional<std::int64_t> payload = write_payload(entry.payload);
+    const std::optional<std::int64_t> payload = write_payload(row, entry.payload);
     std::optional<Hash> payload_hash;
     if (entry.payload) payload_hash = keyed_hash(payload_hash_key_, *entry.payload);
     const std::string_view kind = steplog::to_string(entry.kind);
-    row.log_hash = chain_hash(row.log_hash, n, entry.step, kind, entry.attempt, entry.generation,
-                              at_ms, data, payload_hash);
+    const Hash content = content_hash(payload_hash_key_, entry.step, data);
+    row.log_hash = chain_hash(row.log_hash, n, content, kind, entry.attempt, entry.generation,
+                              at_ms, payload_hash);
     Query(statements_,
           "INSERT INTO "
           "entries(instance,n,step,kind,attempt,generation,at_ms,data,payload,payload_hash,hash) "
@@ -111,40 +113,35 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
                                    const std::optional<NewInstance>& instance, bool claim,
                                    const BodyHashes& hashes) {
     if (event) {
-        Query known(statements_,
-                    "SELECT seq, instance, body_hash FROM events WHERE source=? AND id=?",
-                    event->source, event->id);
-        if (known.next()) {
-            Accepted accepted;
-            accepted.duplicate = true;
-            accepted.instance = known.integer(1);
-            accepted.conflict = known.hash(2) != hashes.event;
-            if (accepted.conflict)
-                Query(statements_, "UPDATE events SET conflicts=conflicts+1 WHERE seq=?",
-                      known.integer(0))
-                    .run();
-            return accepted;
-        }
+        auto known = find_event(event->source, event->id, hashes.event);
+        if (!known && anything_forgotten_)
+            known = find_event(event->source, renamed(event->id), hashes.event);
+        if (known) return *known;
     }
     Accepted accepted;
     bool exists = false;
     if (instance) {
-        Query existing(statements_, "SELECT seq FROM instances WHERE id=?", instance->id);
-        exists = existing.next();
-        if (exists) accepted.instance = existing.integer(0);
+        auto existing = find_instance(instance->id);
+        if (!existing && anything_forgotten_) existing = find_instance(renamed(instance->id));
+        exists = existing.has_value();
+        accepted.instance = existing.value_or(0);
         if (exists && !event) {
             accepted.duplicate = true;
             return accepted;
         }
     }
+    std::string_view subject = instance ? std::string_view(instance->key) : std::string_view();
+    if (event && !event->subject.empty()) subject = event->subject;
+    const auto data_key = payloads_.data_key_for(subject, now());
     std::optional<std::int64_t> event_payload;
-    if (event) event_payload = write_payload(event->body);
+    if (event) event_payload = payloads_.write(event->body, data_key);
     if (instance && !exists) {
         const bool own_input = instance->input.has_value();
         if (!own_input && !event_payload)
             throw StoreError(StoreError::Kind::constraint,
                              "an instance needs an input or an event");
-        const std::int64_t input = own_input ? *write_payload(instance->input) : *event_payload;
+        const std::int64_t input =
+            own_input ? *payloads_.write(instance->input, data_key) : *event_payload;
         accepted =
             insert_instance(*instance, input, own_input ? hashes.input : hashes.event, claim);
         if (accepted.claimed) accepted.claimed->input = own_input ? *instance->input : event->body;
@@ -169,15 +166,14 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
     const std::int64_t at = now();
     const bool queued = !instance.key.empty() && key_is_held(instance.key);
     const bool running = claim && !queued && instance.delay <= Ms(0);
-    std::optional<std::int64_t> due = at + instance.delay.count();
-    if (queued) due = std::nullopt;
-    if (running) due = at + lease_ms_;
-    std::optional<std::int64_t> owner, ticket;
+    std::optional<std::int64_t> due, owner, ticket;
+    if (!queued) due = at + (running ? lease_ms_ : instance.delay.count());
     if (running) owner = owner_;
     if (queued) ticket = draw_ticket();
     std::optional<std::string> waits_for;
     if (queued) waits_for = "key";
-    const Hash genesis = genesis_hash(instance.id, instance.workflow, input_hash);
+    const Hash genesis =
+        genesis_hash(payload_hash_key_, instance.id, instance.workflow, input_hash);
     const std::string state = queued ? "queued" : running ? "running" : "pending";
     Query(statements_,
           "INSERT INTO "
@@ -202,6 +198,33 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
         claimed.created_at_ms = at;
     }
     return accepted;
+}
+
+// A message that was received before, counted when its body is another one.
+std::optional<Accepted> SqliteTransitions::find_event(const std::string& source,
+                                                      const std::string& id,
+                                                      const Hash& body_hash) {
+    Query known(statements_, "SELECT seq, instance, body_hash FROM events WHERE source=? AND id=?",
+                source, id);
+    if (!known.next()) return std::nullopt;
+    Accepted accepted;
+    accepted.duplicate = true;
+    accepted.instance = known.integer(1);
+    accepted.conflict = known.hash(2) != body_hash;
+    if (accepted.conflict)
+        Query(statements_, "UPDATE events SET conflicts=conflicts+1 WHERE seq=?", known.integer(0))
+            .run();
+    return accepted;
+}
+
+std::optional<std::int64_t> SqliteTransitions::find_instance(const std::string& id) {
+    Query existing(statements_, "SELECT seq FROM instances WHERE id=?", id);
+    if (!existing.next()) return std::nullopt;
+    return existing.integer(0);
+}
+
+std::string SqliteTransitions::renamed(const std::string& id) const {
+    return forgotten_name(payload_hash_key_, id);
 }
 
 // --- keys
@@ -263,14 +286,14 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
     Query known(
         statements_,
         "SELECT state, instance, instance_id, generation, idempotency_key, request, result, "
-        "first_attempt_at_ms FROM once_keys WHERE key=?",
-        claim.key);
+        "first_attempt_at_ms, key FROM once_keys WHERE key IN (?,?)",
+        claim.key, anything_forgotten_ ? renamed(claim.key) : claim.key);
     if (!known.next()) {
         Query(statements_,
               "INSERT INTO once_keys(key,state,instance,instance_id,step,idempotency_key,request,"
               "first_attempt_at_ms,updated_at_ms) VALUES (?,'claimed',?,?,?,?,?,?,?)",
               claim.key, row.seq, row.id, claim.step, claim.idempotency_key,
-              write_payload(claim.request), now(), now())
+              write_payload(row, claim.request), now(), now())
             .run();
         verdict.idempotency_key = claim.idempotency_key;
         verdict.request = claim.request;
@@ -297,11 +320,11 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
         verdict.first_attempt_at_ms = now();
         verdict.instance_id = row.id;
         Query(statements_,
-              "UPDATE once_keys SET state='claimed', instance=?, instance_id=?, step=?, "
-              "idempotency_key=?, "
+              "UPDATE once_keys SET key=?, state='claimed', instance=?, instance_id=?, "
+              "step=?, idempotency_key=?, "
               "request=?, first_attempt_at_ms=?, updated_at_ms=? WHERE key=?",
-              row.seq, row.id, claim.step, verdict.idempotency_key, write_payload(claim.request),
-              now(), now(), claim.key)
+              claim.key, row.seq, row.id, claim.step, verdict.idempotency_key,
+              write_payload(row, claim.request), now(), now(), known.text(8))
             .run();
         return verdict;
     }
@@ -314,10 +337,9 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
     if (state == "in_doubt") {
         verdict.kind = OnceVerdict::Kind::inherited;
         Query(statements_,
-              "UPDATE once_keys SET state='claimed', instance=?, instance_id=?, step=?, "
-              "updated_at_ms=? "
-              "WHERE key=?",
-              row.seq, row.id, claim.step, now(), claim.key)
+              "UPDATE once_keys SET key=?, state='claimed', instance=?, instance_id=?, step=?, "
+              "updated_at_ms=? WHERE key=?",
+              claim.key, row.seq, row.id, claim.step, now(), known.text(8))
             .run();
     }
     return verdict;
@@ -331,7 +353,7 @@ void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
                 statements_,
                 "UPDATE once_keys SET state='completed', result=?, instance_id=?, updated_at_ms=? "
                 "WHERE key=? AND state='claimed' AND instance=?",
-                write_payload(settle.result), row.id, now(), settle.key, row.seq)
+                write_payload(row, settle.result), row.id, now(), settle.key, row.seq)
                 .run();
     else
         changed =
@@ -455,7 +477,7 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
           "key_ticket=NULL, error_code=?, "
           "error=?, output_payload=?, finished_at_ms=?, holds_key=?, updated_at_ms=? WHERE seq=?",
           steplog::to_string(to.to), due, waits_for, or_null(to.waits_detail),
-          or_null(to.error_code), or_null(to.error), write_payload(to.output), finished_at,
+          or_null(to.error_code), or_null(to.error), write_payload(row, to.output), finished_at,
           row.holds_key && !releases, at, row.seq)
         .run();
     if (is_finished(to.to)) let_go_of_once_keys(row);

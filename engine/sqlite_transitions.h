@@ -4,6 +4,7 @@
 #pragma once
 
 #include "engine/clock.h"
+#include "engine/payloads.h"
 #include "engine/statements.h"
 #include "engine/store.h"
 
@@ -17,8 +18,9 @@ struct BodyHashes {
 
 class SqliteTransitions {
   public:
+    /// Throws OpenError when the file holds payloads that `keys` cannot open.
     SqliteTransitions(SQLite::Database& database, Clock& clock, const Hash& payload_hash_key,
-                      Ms lease, const std::string& program);
+                      std::vector<MasterKey> keys, Ms lease, const std::string& program);
 
     Accepted accept(const std::optional<NewEvent>& event,
                     const std::optional<NewInstance>& instance, bool claim,
@@ -29,6 +31,8 @@ class SqliteTransitions {
     Resumed resume(const ResumeRequest& request);
     Cancelled cancel(const CancelRequest& request);
     Purged purge(const PurgeRequest& request);
+    Forgotten forget(const ForgetRequest& request);
+    Rotated rotate_keys(const RotateRequest& request);
 
     /// A clean end of this owner's life.
     void end_ownership();
@@ -49,12 +53,18 @@ class SqliteTransitions {
     struct Due;
 
     std::int64_t now() const { return clock_.now_ms(); }
-    std::optional<std::int64_t> write_payload(const std::optional<std::string>& body);
+    std::optional<std::int64_t> write_payload(const Row& row,
+                                              const std::optional<std::string>& body);
     std::optional<std::string> read_payload(std::optional<std::int64_t> id);
     Entry append(Row& row, const NewEntry& entry);
 
     Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
                              const Hash& input_hash, bool claim);
+    std::optional<Accepted> find_event(const std::string& source, const std::string& id,
+                                       const Hash& body_hash);
+    std::optional<std::int64_t> find_instance(const std::string& id);
+    /// Under which name an id may stand once it was forgotten.
+    std::string renamed(const std::string& id) const;
     bool key_is_held(const std::string& key);
     std::int64_t draw_ticket();
     void promote_next(const std::string& key);
@@ -79,10 +89,13 @@ class SqliteTransitions {
     void end_as_asked(Row& row, const std::string& code = "");
 
     Statements statements_;
+    const std::vector<MasterKey> keys_;
+    Payloads payloads_;
     Clock& clock_;
     const Hash payload_hash_key_;
     const std::int64_t lease_ms_;
     std::int64_t owner_ = 0;
+    bool anything_forgotten_ = false;  // ids may stand as hashes: look for those too
 };
 
 }  // namespace steplog

@@ -30,6 +30,11 @@ class Statements {
     std::unordered_map<const char*, SQLite::Statement> statements_;
 };
 
+/// Text to be stored as bytes.
+struct Blob {
+    std::string_view bytes;
+};
+
 class Query {
   public:
     template <class... Values>
@@ -75,6 +80,9 @@ class Query {
     void bind(int position, bool value) { statement_.bind(position, value ? 1 : 0); }
     void bind(int position, std::string_view value) {
         statement_.bind(position, std::string(value));
+    }
+    void bind(int position, const Blob& value) {
+        statement_.bind(position, value.bytes.data(), static_cast<int>(value.bytes.size()));
     }
     void bind(int position, const char* value) { statement_.bind(position, value); }
     void bind(int position, const Hash& value) {

@@ -120,11 +120,14 @@ std::optional<Json> Context::StepRun::write_intent() {
         const OnceVerdict& verdict = *written.once;
         if (verdict.kind == OnceVerdict::Kind::busy) context_.leave_as_stored();
         if (verdict.kind == OnceVerdict::Kind::adopted) {
+            holds_once_ = false;
+            if (!verdict.result && options_.once_forgotten)
+                return complete(*options_.once_forgotten,
+                                {{"adopted", "once"}, {"from", verdict.instance_id}});
             if (!verdict.result)
                 stuck("result_forgotten",
                       fmt::format("{} was finished by {}, whose result was forgotten", name_,
                                   verdict.instance_id));
-            holds_once_ = false;
             return complete(parse_stored(*verdict.result),
                             {{"adopted", "once"}, {"from", verdict.instance_id}});
         }

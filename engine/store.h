@@ -201,6 +201,36 @@ struct Purged {
     int events = 0;     // inbox rows whose instance is gone
 };
 
+/// Whom to forget: a customer's id, or what stands for a guest.
+struct ForgetRequest {
+    std::string subject;
+    bool plan = false;              // only count
+    std::string actor = "unknown";  // for the audit: "uid:1000"
+    std::string reason = {};        // for the audit
+};
+
+struct Forgotten {
+    std::string name;     // the keyed hash that stands for the customer now
+    bool done = false;    // something was forgotten just now
+    bool before = false;  // …or by an earlier call
+    int events = 0, instances = 0, once_keys = 0, payloads = 0;
+    std::vector<std::string> unfinished =
+        {};  // instances that must end first; then nothing is done
+    std::vector<std::string> words =
+        {};  // the ids that are gone: to look for them in the file's bytes
+};
+
+struct RotateRequest {
+    int limit = 500;                // data keys of one transaction
+    std::string actor = "unknown";  // for the audit: "uid:1000"
+    std::string reason = {};        // for the audit
+};
+
+struct Rotated {
+    int done = 0;           // data keys that were wrapped anew
+    std::int64_t left = 0;  // that still are wrapped by an older master key
+};
+
 class Store {
   public:
     virtual ~Store() = default;
@@ -234,6 +264,23 @@ class Store {
     /// Deletes finished instances with their log and payloads, and inbox rows whose instance is
     /// gone. What a person asked for is audited in the same transaction. Once keys stay.
     virtual std::future<Purged> purge(PurgeRequest request) = 0;
+
+    /// Forgets a customer, in one transaction with an audit row: payloads are erased, data keys
+    /// destroyed, and ids, keys and once keys become keyed hashes that still fold what is delivered
+    /// again. Log, chains and counts stay. Nothing happens while an instance of theirs is
+    /// unfinished. Old bytes are out of the files only after a sweep.
+    virtual std::future<Forgotten> forget(ForgetRequest request) = 0;
+
+    /// Moves the write-ahead log into the database and empties it. False when a reader holds it
+    /// back: try again. With `rewrite` the whole database is written anew before, because unused
+    /// parts of its pages can hold copies of rows that were moved: that takes seconds for each GiB,
+    /// and all other writes wait.
+    virtual std::future<bool> sweep(bool rewrite) = 0;
+
+    /// Wraps some of the data keys that an older master key wraps with the first one, with an audit
+    /// row; call it until none is left. Fails with StoreError::constraint when nothing is encrypted
+    /// here.
+    virtual std::future<Rotated> rotate_keys(RotateRequest request) = 0;
 
     /// Commits whatever was handed in lazily; returns when it is durable.
     virtual void flush() = 0;

@@ -59,6 +59,7 @@ SqliteOptions store_options(const Settings& settings, Metrics& metrics,
     options.database = settings.database;
     options.program = "workflow-server";
     options.lease = settings.lease;
+    options.encryption_keys = settings.encryption_keys;
     options.on_fatal = std::move(on_fatal);
     options.on_commit = [&metrics](std::size_t items, std::chrono::microseconds took) {
         metrics.observe_commit(items, took);

@@ -33,6 +33,10 @@ void read_engine(Reader& reader, Settings& settings, bool on_terminal) {
     if (settings.database.string().find("://") != std::string::npos) {
         reader.problem("STEPLOG_DATABASE", "must be a file; this version stores in SQLite only");
     }
+    reader.expect("STEPLOG_ENCRYPTION_KEY", [&] {
+        settings.encryption_keys =
+            parse_master_keys(reader.secret("STEPLOG_ENCRYPTION_KEY").value_or(""));
+    });
     settings.listen = reader.text("STEPLOG_LISTEN");
     reader.expect("STEPLOG_LISTEN", [&] { parse_listen(settings.listen); });
     settings.workers = reader.count("STEPLOG_WORKERS", 1024);
@@ -200,6 +204,14 @@ std::string last_four(const std::string& key) {
     return key.size() > 4 * shown ? "…" + key.substr(key.size() - shown) : "set";
 }
 
+// A key's id is made of it one-way: it tells which key it is, and nothing more.
+std::string described(const std::vector<MasterKey>& keys) {
+    if (keys.empty()) return "none";
+    std::string ids = keys.front().id;
+    for (std::size_t i = 1; i < keys.size(); ++i) ids += ", older " + keys[i].id;
+    return ids;
+}
+
 }  // namespace
 
 std::optional<bool> Settings::livemode() const {
@@ -241,6 +253,7 @@ std::vector<std::string> describe(const Settings& settings) {
         lines.push_back(fmt::format("{}={}", name, value));
     };
     add("STEPLOG_DATABASE", settings.database.string());
+    add("STEPLOG_ENCRYPTION_KEY", described(settings.encryption_keys));
     add("STEPLOG_LISTEN", settings.listen);
     add("STEPLOG_WORKERS", settings.workers);
     add("STEPLOG_LEASE", format_duration(settings.lease));

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/cipher.h"
 #include "engine/retry.h"
 #include "engine/types.h"
 #include "server/front_limits.h"
@@ -20,6 +21,7 @@ enum class EmailBy { off, resend };
 
 struct Settings {
     std::filesystem::path database;
+    std::vector<MasterKey> encryption_keys;  // none: payloads are stored in clear
     std::string listen;
     int workers = 0;
     Ms lease{0};

@@ -14,6 +14,10 @@ namespace steplog::server {
 const std::vector<Variable>& variables() {
     static const std::vector<Variable> all = {
         {"STEPLOG_DATABASE", "./steplog.db", "SQLite file"},
+        {"STEPLOG_ENCRYPTION_KEY", "",
+         "encrypts payloads in the database: 32 bytes as hex or base64; several, comma-separated: "
+         "the first encrypts, the others still decrypt",
+         true},
         {"STEPLOG_LISTEN", "127.0.0.1:8080",
          "address and port; :0 picks a free port and prints it"},
         {"STEPLOG_WORKERS", "64", "threads that run steps"},

@@ -19,7 +19,7 @@ CREATE TABLE owners (
 -- Keys that encrypt one customer's payloads; destroying one forgets the customer.
 CREATE TABLE data_keys (
     id              INTEGER PRIMARY KEY,
-    subject         TEXT NOT NULL UNIQUE,        -- a customer's id, or its keyed hash once forgotten
+    subject         TEXT NOT NULL UNIQUE,        -- a customer's id or a key, or its keyed hash once forgotten
     wrapped_key     BLOB,                        -- NULL: destroyed
     wrapping_key_id TEXT,
     created_at_ms   INTEGER NOT NULL,
@@ -29,9 +29,11 @@ CREATE TABLE data_keys (
 -- Referred to by number from below, without a foreign key: deleting one must not search every table.
 CREATE TABLE payloads (
     id          INTEGER PRIMARY KEY,
-    body        BLOB,                            -- NULL: forgotten or purged
-    data_key_id INTEGER                        -- NULL: the body is clear text
+    data_key_id INTEGER,                         -- NULL: the body is clear text
+    body        BLOB                             -- NULL: forgotten or purged
 ) STRICT;
+-- Whether anything is left that a data key opens, before it is destroyed.
+CREATE INDEX payloads_data_key ON payloads(data_key_id) WHERE data_key_id IS NOT NULL;
 
 -- One durable execution. A row here is hot: it is rewritten with every checkpoint, so it stays narrow.
 CREATE TABLE instances (
@@ -123,7 +125,14 @@ CREATE UNIQUE INDEX entries_of_instance ON entries(instance, n);
 -- A finished step is never finished again.
 CREATE UNIQUE INDEX entries_completed_once ON entries(instance, step) WHERE kind IN ('completed','skipped');
 
+-- Forgetting a customer takes the words of an entry that ended, and leaves what the chain covers.
 CREATE TRIGGER entries_are_immutable BEFORE UPDATE ON entries
+WHEN NEW.data NOT LIKE '{"forgotten":"%' OR (NEW.step <> OLD.step AND NEW.step NOT LIKE 'forgotten:%')
+  OR (NEW.seq, NEW.instance, NEW.n, NEW.kind, NEW.attempt, NEW.generation, NEW.at_ms, NEW.payload,
+      NEW.payload_hash, NEW.hash)
+  IS NOT (OLD.seq, OLD.instance, OLD.n, OLD.kind, OLD.attempt, OLD.generation, OLD.at_ms, OLD.payload,
+          OLD.payload_hash, OLD.hash)
+  OR EXISTS (SELECT 1 FROM instances WHERE seq = OLD.instance AND finished_at_ms IS NULL)
 BEGIN SELECT RAISE(ABORT, 'the step log is never rewritten'); END;
 CREATE TRIGGER entries_outlive_their_instance BEFORE DELETE ON entries
 WHEN EXISTS (SELECT 1 FROM instances WHERE seq = OLD.instance AND finished_at_ms IS NULL)
@@ -218,8 +227,10 @@ CREATE TABLE audit (
     at_ms    INTEGER NOT NULL,
     actor    TEXT NOT NULL,                      -- "uid:1000", "admin-api"
     action   TEXT NOT NULL,                      -- "resume"
-    target   TEXT NOT NULL,                      -- an instance's id, or a filter
+    target   TEXT NOT NULL,                      -- an instance's id, or a filter; forgotten: a hash
     detail   TEXT NOT NULL                       -- JSON, no personal data
 ) STRICT;
 CREATE TRIGGER audit_is_immutable BEFORE UPDATE ON audit
+WHEN NEW.target NOT LIKE 'forgotten:%'
+  OR (NEW.seq, NEW.at_ms, NEW.actor, NEW.action) IS NOT (OLD.seq, OLD.at_ms, OLD.actor, OLD.action)
 BEGIN SELECT RAISE(ABORT, 'the audit log is never rewritten'); END;

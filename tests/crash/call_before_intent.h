@@ -57,6 +57,14 @@ class CallBeforeIntent : public Store {
         hand_in();
         return store_.purge(std::move(request));
     }
+    std::future<Forgotten> forget(ForgetRequest request) override {
+        hand_in();
+        return store_.forget(std::move(request));
+    }
+    std::future<bool> sweep(bool rewrite) override { return store_.sweep(rewrite); }
+    std::future<Rotated> rotate_keys(RotateRequest request) override {
+        return store_.rotate_keys(std::move(request));
+    }
     void flush() override {
         hand_in();
         store_.flush();

@@ -15,8 +15,10 @@ namespace steplog::testing {
 
 class House {
   public:
-    explicit House(SqliteOptions options = {}) : options_(std::move(options)) {
-        options_.database = directory_ / "test.db";
+    /// In a directory of its own, unless a file is named.
+    explicit House(SqliteOptions options = {}, const std::filesystem::path& database = {})
+        : options_(std::move(options)) {
+        options_.database = database.empty() ? directory_ / "test.db" : database;
         options_.writer_thread = false;
         defaults.retry = {.base = Ms(1000), .cap = Ms(60'000), .retry_for = std::chrono::hours(72)};
     }

@@ -11,6 +11,8 @@ constexpr const char* examples = R"(Examples:
   workflow-admin verify /backups/steplog.db
   workflow-admin purge --older-than 90d --plan
   workflow-admin purge --older-than 90d --reason 'the disk is getting full'
+  workflow-admin forget cus_123 --plan
+  workflow-admin rotate-key
 
 What changes the database is asked of the running server through its control socket (same user or
 root), or done under the database's lock when none runs; who asked, and --reason, go into its audit
@@ -43,6 +45,8 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
     add_verify(app, admin);
     add_purge(app, admin);
+    add_forget(app, admin);
+    add_rotate_key(app, admin);
     return run_program(admin_program, app, argc, argv, [&] {
         check_database_name(admin.common.database);
         return admin.chosen();

@@ -33,5 +33,7 @@ void add_reason(CLI::App& verb, Admin& admin);
 
 void add_verify(CLI::App& app, Admin& admin);
 void add_purge(CLI::App& app, Admin& admin);
+void add_forget(CLI::App& app, Admin& admin);
+void add_rotate_key(CLI::App& app, Admin& admin);
 
 }  // namespace steplog::tools

@@ -18,7 +18,7 @@ int verify(const std::string& file, const Admin& admin) {
             "{} is in use: a check would hold up its server's clean-up; look at a backup, or run: "
             "workflow-inspect --database {} check",
             file, file));
-    Inspector inspector(file, admin.clock);
+    Inspector inspector(file, admin.clock, "", encryption_keys());
     const CheckReport report = inspector.check();
     if (admin.common.json)
         print_line(dump(json_of(report), 2));

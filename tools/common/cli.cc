@@ -6,6 +6,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "engine/errors.h"
@@ -108,6 +110,23 @@ void check_database_name(const std::string& database) {
     if (database.empty()) throw Failure("the database's name is empty: give --database FILE");
     if (database.find("://") != std::string::npos)
         throw Failure("this release knows SQLite files only: give --database FILE");
+}
+
+std::vector<MasterKey> encryption_keys() {
+    constexpr const char* name = "STEPLOG_ENCRYPTION_KEY";
+    const char* set = std::getenv(name);
+    const char* file_name = std::getenv("STEPLOG_ENCRYPTION_KEY_FILE");
+    std::string setting = set ? set : "";
+    if (file_name && *file_name && setting.empty()) {
+        std::ifstream file(file_name, std::ios::binary);
+        setting.assign(std::istreambuf_iterator<char>(file), {});
+        if (!file) throw Failure(fmt::format("{}_FILE: cannot read {}", name, file_name));
+    }
+    try {
+        return parse_master_keys(setting);
+    } catch (const std::invalid_argument& error) {
+        throw Failure(fmt::format("{}: {}", name, error.what()));
+    }
 }
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }

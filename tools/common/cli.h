@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/cipher.h"
 #include "engine/types.h"
 
 namespace steplog::tools {
@@ -44,6 +45,10 @@ int run_program(const std::string& program, CLI::App& app, int argc, char** argv
 
 /// Throws Failure when the database is named in a form that this release does not know.
 void check_database_name(const std::string& database);
+
+/// The keys that payloads are encrypted with: STEPLOG_ENCRYPTION_KEY or the file that
+/// STEPLOG_ENCRYPTION_KEY_FILE names, as workflow-server reads them. Throws Failure.
+std::vector<MasterKey> encryption_keys();
 
 void print(const std::string& text);  // to stdout, as it is
 void print_line(const std::string& text);

@@ -39,9 +39,12 @@ std::optional<Json> Owner::ask_server(const Json& command) {
 
 std::optional<Json> Owner::do_it_here(const Json& command) {
     try {
-        const auto store = open_sqlite_store(
-            {.database = database_, .program = program_, .writer_thread = false, .create = false},
-            clock_);
+        const auto store = open_sqlite_store({.database = database_,
+                                              .program = program_,
+                                              .writer_thread = false,
+                                              .create = false,
+                                              .encryption_keys = encryption_keys()},
+                                             clock_);
         return handle_command(*store, command, fmt::format("uid:{}", getuid()));
     } catch (const LockedError& error) {
         locked_ = error.what();

@@ -270,7 +270,7 @@ int run(int argc, char** argv) {
 
     return run_program(program, app, argc, argv, [&] {
         check_database_name(options.common.database);
-        Inspector inspector(options.common.database, clock);
+        Inspector inspector(options.common.database, clock, "", encryption_keys());
         return chosen(inspector, clock, options);
     });
 }

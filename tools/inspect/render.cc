@@ -122,6 +122,9 @@ std::string indented(std::string text) {
 std::string render_payload(const char* title, const Payload& payload, const Json& json) {
     std::string text = coloured(title, Colour::bold) + "\n";
     if (payload.forgotten) return text + "  (forgotten)\n";
+    if (payload.encrypted)
+        return text + "  (encrypted: set STEPLOG_ENCRYPTION_KEY to its key to see it)\n";
+    if (payload.damaged) return text + "  (damaged: it does not open with its key)\n";
     if (!payload.text) return text + "  (none)\n";
     return text + indented(json.is_string() ? printable(json.get<std::string>()) : dump(json, 2));
 }

@@ -1,0 +1,151 @@
+#include "engine/traces.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace steplog {
+namespace {
+
+constexpr std::size_t unfinished_listed_max = 100;
+
+bool in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+// The instances whose key ends in the name or whose id has it as a part, and the events about it.
+// What stood for the customer may stand for others elsewhere, so an event about that alone counts
+// only with an instance that is known.
+void find_by_name(Statements& statements, const std::string& name, bool is_customer,
+                  Traces& traces) {
+    Query keyed(statements,
+                "SELECT seq FROM instances WHERE key=?1 OR substr(key, -length(?1)-1)=':'||?1",
+                name);
+    while (keyed.next()) traces.instances.insert(keyed.integer(0));
+    Query named(statements, "SELECT seq FROM instances WHERE instr('/'||id||'/', '/'||?||'/')>0",
+                name);
+    while (named.next()) traces.instances.insert(named.integer(0));
+    Query about(statements, "SELECT seq, instance FROM events WHERE subject=?", name);
+    while (about.next()) {
+        const auto instance = about.maybe_integer(1);
+        if (!is_customer && instance && !traces.instances.contains(*instance)) continue;
+        traces.events.insert(about.integer(0));
+        if (instance) traces.instances.insert(*instance);
+    }
+    Query once(statements,
+               "SELECT key FROM once_keys WHERE key=?1 OR substr(key, -length(?1)-1)='/'||?1",
+               name);
+    while (once.next()) traces.once_keys.insert(once.text(0));
+}
+
+// One look over the inbox: no index leads from an instance to its event. Returns whom the events
+// are about.
+std::set<std::string> find_events(Statements& statements, Traces& traces) {
+    Query routed(statements, "SELECT seq, instance FROM events WHERE instance IS NOT NULL");
+    while (routed.next())
+        if (traces.instances.contains(routed.integer(1))) traces.events.insert(routed.integer(0));
+    std::set<std::string> subjects;
+    for (const std::int64_t seq : traces.events) {
+        Query row(statements, "SELECT id, subject FROM events WHERE seq=?", seq);
+        if (!row.next()) continue;
+        traces.words.insert(row.text(0));
+        if (!row.is_null(1)) subjects.insert(row.text(1));
+    }
+    traces.words.insert(subjects.begin(), subjects.end());
+    return subjects;
+}
+
+// What could not be understood has no subject; the customer's id may stand in it all the same.
+void find_quarantined(Statements& statements, Payloads& payloads, const std::string& subject,
+                      Traces& traces) {
+    Query read(
+        statements,
+        "SELECT seq, id, payload FROM events WHERE disposition<>'routed' AND subject IS NULL "
+        "AND payload IS NOT NULL");
+    while (read.next()) {
+        const Payloads::Body body = payloads.read(read.integer(2));
+        if (!body.text || !holds_word(*body.text, subject)) continue;
+        traces.events.insert(read.integer(0));
+        traces.words.insert(read.text(1));
+    }
+}
+
+void add(const Query& row, int first, int columns, std::set<std::int64_t>& payloads) {
+    for (int column = first; column < first + columns; ++column)
+        if (const auto id = row.maybe_integer(column)) payloads.insert(*id);
+}
+
+void find_payloads_of_instance(Statements& statements, std::int64_t seq, Traces& traces) {
+    Query row(statements, "SELECT id, input_payload, output_payload FROM instances WHERE seq=?",
+              seq);
+    if (!row.next()) return;
+    traces.words.insert(row.text(0));
+    add(row, 1, 2, traces.payloads);
+    Query entries(statements,
+                  "SELECT payload FROM entries WHERE instance=? AND payload IS NOT NULL", seq);
+    while (entries.next()) add(entries, 0, 1, traces.payloads);
+    Query signals(statements, "SELECT payload FROM signals WHERE instance=?", seq);
+    while (signals.next()) add(signals, 0, 1, traces.payloads);
+    Query once(statements, "SELECT key FROM once_keys WHERE instance=?", seq);
+    while (once.next()) traces.once_keys.insert(once.text(0));
+}
+
+void find_payloads(Statements& statements, Traces& traces) {
+    for (const std::int64_t seq : traces.events) {
+        Query row(statements, "SELECT payload FROM events WHERE seq=?", seq);
+        if (row.next()) add(row, 0, 1, traces.payloads);
+    }
+    for (const std::int64_t seq : traces.instances)
+        find_payloads_of_instance(statements, seq, traces);
+    for (const std::string& key : traces.once_keys) {
+        Query row(statements, "SELECT request, result FROM once_keys WHERE key=?", key);
+        if (row.next()) add(row, 0, 2, traces.payloads);
+    }
+}
+
+void list_unfinished(Statements& statements, Traces& traces) {
+    std::set<std::int64_t> seqs = traces.instances;
+    for (const std::string& key : traces.once_keys) {
+        Query owner(statements, "SELECT instance FROM once_keys WHERE key=? AND state='claimed'",
+                    key);
+        if (owner.next()) seqs.insert(owner.integer(0));
+    }
+    for (const std::int64_t seq : seqs) {
+        Query row(statements, "SELECT id FROM instances WHERE seq=? AND finished_at_ms IS NULL",
+                  seq);
+        if (row.next() && traces.unfinished.size() < unfinished_listed_max)
+            traces.unfinished.push_back(row.text(0));
+    }
+}
+
+}  // namespace
+
+bool holds_word(const std::string& text, const std::string& word) {
+    if (word.empty()) return false;
+    for (auto at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+        const auto behind = at + word.size();
+        if ((at == 0 || !in_word(text[at - 1])) &&
+            (behind == text.size() || !in_word(text[behind])))
+            return true;
+    }
+    return false;
+}
+
+bool Traces::named_in(const std::string& text) const {
+    return std::any_of(words.begin(), words.end(),
+                       [&](const std::string& word) { return holds_word(text, word); });
+}
+
+Traces find_traces(Statements& statements, Payloads& payloads, const std::string& subject) {
+    Traces traces;
+    find_by_name(statements, subject, true, traces);
+    for (const std::string& other : find_events(statements, traces))
+        if (other != subject && !is_forgotten_name(other))
+            find_by_name(statements, other, false, traces);
+    find_events(statements, traces);
+    find_quarantined(statements, payloads, subject, traces);
+    find_payloads(statements, traces);
+    list_unfinished(statements, traces);
+    traces.words.insert(subject);
+    std::erase_if(traces.words, [](const std::string& word) { return is_forgotten_name(word); });
+    return traces;
+}
+
+}  // namespace steplog
