@@ -7,19 +7,23 @@
 #include <algorithm>
 #include <future>
 #include <memory>
+#include <optional>
 
 #include "engine/commands.h"
 #include "engine/control.h"
 #include "engine/engine.h"
+#include "engine/inspect_redact.h"
 #include "engine/sqlite_store.h"
 #include "engine/text.h"
 #include "server/front.h"
 #include "server/health.h"
 #include "server/log.h"
 #include "server/metrics.h"
+#include "server/permissions.h"
 #include "server/process.h"
 #include "server/rate_limiter.h"
 #include "server/retention.h"
+#include "server/watchdog.h"
 #include "server/webhook.h"
 #include "steps/email_resend.h"
 #include "steps/http_client.h"
@@ -95,7 +99,7 @@ class FrontLog {
                                                                     : LogLevel::info;
         log_.write(level, answered ? "answered" : "request not served",
                    {{"method", event.method},
-                    {"path", event.path},
+                    {"path", shown_path(event)},
                     {"status", event.status},
                     {"address", event.address},
                     {"took_ms", event.took_ms},
@@ -103,6 +107,12 @@ class FrontLog {
     }
 
   private:
+    /// A path that leads nowhere is a stranger's words: they may be anybody's name.
+    static std::string shown_path(const FrontEvent& event) {
+        const bool leads_nowhere = event.status == 400 || event.status == 404;
+        return leads_nowhere ? "" : redact_text(event.path);
+    }
+
     Log& log_;
     RateLimiter lines_{10, 50};
 };
@@ -204,6 +214,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     SystemRandom random;
     Metrics metrics(STEPLOG_VERSION);
     const auto store = open_sqlite_store(store_options(settings, metrics, on_fatal), clock);
+    for (const auto& warning : loose_permissions(settings.database)) log.warn(warning);
     Outside outside(settings, clock);
     Registry registry;
     steps::register_provision_customer(registry, outside.providers);
@@ -229,6 +240,9 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     front.start();  // before the engine: an address that is taken must not cost a step
     engine.start();
     const Retention retention(*store, log, settings.retention);
+    std::optional<Watchdog> watchdog;
+    if (const auto interval = watchdog_wanted())
+        watchdog.emplace(*interval, [&] { return writer_answers(*store, *interval / 2); });
     announce(log, front, settings);
 
     auto next = signals.wait();
