@@ -70,7 +70,7 @@ class Eraser {
     }
 
     int erase_payloads() {
-        std::set<std::int64_t> data_keys;
+        std::set<std::int64_t> data_keys = traces_.data_keys;
         int erased = 0;
         for (const std::int64_t id : traces_.payloads) {
             {
@@ -80,10 +80,6 @@ class Eraser {
             erased += Query(statements_,
                             "UPDATE payloads SET body=NULL WHERE id=? AND body IS NOT NULL", id)
                           .run();
-        }
-        {
-            Query own(statements_, "SELECT id FROM data_keys WHERE subject=?", subject_);
-            if (own.next()) data_keys.insert(own.integer(0));
         }
         for (const std::int64_t key : data_keys) destroy_data_key(key);
         // Remembers without encryption too that this name was forgotten.
@@ -95,7 +91,7 @@ class Eraser {
         return erased;
     }
 
-    // The customer's own key goes in any case; one that others' payloads need stays.
+    // A key that bears the customer's name goes in any case; one that others' payloads need stays.
     void destroy_data_key(std::int64_t key) {
         std::string whose;
         {
@@ -104,7 +100,7 @@ class Eraser {
             if (!row.next()) return;
             whose = row.text(0);
         }
-        if (whose != subject_) {
+        if (!traces_.named_in(whose)) {
             Query others(statements_,
                          "SELECT 1 FROM payloads WHERE data_key_id=? AND body IS NOT NULL LIMIT 1",
                          key);

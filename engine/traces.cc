@@ -33,6 +33,11 @@ void find_by_name(Statements& statements, const std::string& name, bool is_custo
                "SELECT key FROM once_keys WHERE key=?1 OR substr(key, -length(?1)-1)='/'||?1",
                name);
     while (once.next()) traces.once_keys.insert(once.text(0));
+    Query keys(statements,
+               "SELECT id FROM data_keys WHERE wrapped_key IS NOT NULL AND (subject=?1 OR "
+               "substr(subject, -length(?1)-1)=':'||?1)",
+               name);
+    while (keys.next()) traces.data_keys.insert(keys.integer(0));
 }
 
 // One look over the inbox: no index leads from an instance to its event. Returns whom the events

@@ -14,12 +14,14 @@ bool holds_word(const std::string& text, const std::string& word);
 
 /// Rows by number, once keys by key.
 struct Traces {
-    std::set<std::int64_t> events, instances, payloads;
+    std::set<std::int64_t> events, instances, payloads, data_keys;
     std::set<std::string> once_keys;
     std::set<std::string> words;          // the ids that must not be found any more
     std::vector<std::string> unfinished;  // ids of instances that have not ended, some of them
 
-    bool empty() const { return events.empty() && instances.empty() && once_keys.empty(); }
+    bool empty() const {
+        return events.empty() && instances.empty() && once_keys.empty() && data_keys.empty();
+    }
     /// Whether the text holds one of the words.
     bool named_in(const std::string& text) const;
 };

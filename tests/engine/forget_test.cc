@@ -253,6 +253,28 @@ TEST_P(Forgetting, DestroysTheDataKey) {
     EXPECT_EQ(house->state("greet/event_DDD"), "completed");
 }
 
+TEST_P(Forgetting, TakesTheNameFromKeysThatOutliveRetention) {
+    greet("event_AAA", "customer_1");
+    house->clock.advance(std::chrono::hours(24 * 40));
+    ASSERT_GT(house->store().purge({.older_than = std::chrono::hours(1)}).get().events, 0);
+    EXPECT_FALSE(left_of("customer_1", {}).empty());
+    EXPECT_TRUE(forget("customer_1").done);
+    EXPECT_THAT(left_of("customer_1", {}), IsEmpty());
+    EXPECT_THAT(broken_promises(), IsEmpty());
+}
+
+TEST_P(Forgetting, ShowsWhatIsLeftByTheCustomersId) {
+    greet("event_AAA", "customer_1");
+    const std::string name = forget("customer_1").name;
+    Inspector inspector(database, house->clock);
+    const CustomerView view = inspector.customer("customer_1");
+    EXPECT_EQ(view.customer, name);
+    EXPECT_EQ(view.events.size(), 1U);
+    EXPECT_EQ(view.instances.size(), 1U);
+    EXPECT_EQ(view.effects.size(), 3U);
+    EXPECT_THROW(inspector.customer("customer_2"), InspectError);
+}
+
 TEST_P(Forgetting, SaysWhenThereIsNothingOrNothingLeft) {
     const Forgotten unknown = forget("customer_9");
     EXPECT_FALSE(unknown.done || unknown.before);

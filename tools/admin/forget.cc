@@ -146,8 +146,9 @@ int forget(Admin& admin, const ForgetOptions& options) {
     const Forgotten& forgotten = answer.forgotten;
     if (!forgotten.unfinished.empty() && !options.plan)
         throw Failure(unfinished_message(forgotten));
-    const bool known = forgotten.events + forgotten.instances + forgotten.once_keys > 0;
-    if (!known && !forgotten.before)
+    const bool known = forgotten.done || forgotten.before ||
+                       forgotten.events + forgotten.instances + forgotten.once_keys > 0;
+    if (!known)
         throw Failure(
             "nothing is known of that customer: workflow-inspect events shows what has arrived");
     if (!options.plan) {
