@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "engine/inspect.h"
 #include "engine/inspect_json.h"
@@ -315,6 +317,34 @@ TEST_P(Forgetting, LeavesNothingInPagesThatWereUsedManyTimes) {
             left_of("customer_" + std::to_string(who), events[static_cast<std::size_t>(who)]),
             IsEmpty());
     EXPECT_THAT(broken_promises(), IsEmpty());
+}
+
+TEST(Sweeping, IsAnsweredBesideWritesFromManyThreads) {
+    const testing::TemporaryDirectory directory;
+    testing::ManualClock clock;
+    const auto store = open_sqlite_store({.database = directory / "test.db"}, clock);
+    std::atomic<int> swept{0};
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread)
+        threads.emplace_back([&, thread] {
+            for (int i = 0; i < 10; ++i) {
+                const std::string id = std::to_string(thread) + "_" + std::to_string(i);
+                store
+                    ->accept(NewEvent{.source = "test",
+                                      .id = id,
+                                      .type = "t",
+                                      .subject = "customer_" + id,
+                                      .disposition = NewEvent::Disposition::ignored,
+                                      .reason = "r",
+                                      .body = "x"},
+                             std::nullopt, false)
+                    .get();
+                EXPECT_TRUE(store->forget({.subject = "customer_" + id}).get().done);
+                swept += store->sweep(i == 5).get() ? 1 : 0;
+            }
+        });
+    threads.clear();
+    EXPECT_EQ(swept, 40);
 }
 
 }  // namespace
