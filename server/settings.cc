@@ -8,8 +8,10 @@
 #include <cstring>
 #include <fstream>
 
+#include "engine/inspect_redact.h"
 #include "engine/text.h"
 #include "server/front_address.h"
+#include "server/front_tls.h"
 #include "server/settings_checks.h"
 #include "server/settings_front.h"
 #include "server/settings_reader.h"
@@ -161,6 +163,15 @@ void read_email(Reader& reader, Settings& settings) {
     }
 }
 
+/// That the files can be served with is a setting like any other: not first found out at the start.
+void look_into_certificate(Reader& reader, const Settings& settings) try {
+    const TlsCertificate certificate(settings.tls_cert, settings.tls_key);
+} catch (const std::runtime_error& error) {
+    const std::string_view text = error.what();  // "TLS_KEY /path: what is wrong"
+    const std::size_t name_end = text.find(' ');
+    reader.problem(text.substr(0, name_end), printable(text.substr(name_end + 1)));
+}
+
 void read_tls(Reader& reader, Settings& settings) {
     settings.tls_cert = reader.text("TLS_CERT");
     settings.tls_key = reader.text("TLS_KEY");
@@ -169,13 +180,16 @@ void read_tls(Reader& reader, Settings& settings) {
                        "is missing; set TLS_CERT and TLS_KEY together, or neither");
         return;
     }
+    bool readable = !settings.tls_cert.empty();
     for (const auto& [name, path] :
          {std::pair("TLS_CERT", settings.tls_cert), {"TLS_KEY", settings.tls_key}}) {
         if (!path.empty() && !std::ifstream(path)) {
+            readable = false;
             reader.problem(name, fmt::format("cannot read {}: {}", Reader::printable(path),
                                              std::strerror(errno)));
         }
     }
+    if (readable) look_into_certificate(reader, settings);
 }
 
 /// A misspelt name is a setting that silently does not hold.

@@ -132,6 +132,16 @@ TEST(Settings, TakeCertificateAndKeyTogetherAndReadable) {
                 ElementsAre(HasSubstr("TLS_CERT: cannot read"), HasSubstr("TLS_KEY: cannot read")));
 }
 
+// --check-config called a text file a good certificate; the server then refused to start with it.
+TEST(Settings, LookIntoTheCertificate) {
+    const std::string no_certificate = STEPLOG_SOURCE_DIR "/LICENSE";
+    auto environment = with("TLS_CERT", no_certificate);
+    environment["TLS_KEY"] = no_certificate;
+    EXPECT_THAT(read(environment).problems,
+                ElementsAre(HasSubstr("TLS_CERT: " + no_certificate +
+                                      ": no PEM certificate chain can be read")));
+}
+
 TEST(Settings, LogAsTextOnATerminalUnlessToldOtherwise) {
     EXPECT_EQ(read_settings(good(), {}, true).settings.log_format, LogFormat::text);
     EXPECT_EQ(read_settings(with("STEPLOG_LOG_FORMAT", "json"), {}, true).settings.log_format,
