@@ -15,6 +15,7 @@
 #include "engine/inspect_redact.h"
 #include "engine/sqlite_store.h"
 #include "engine/text.h"
+#include "server/admin.h"
 #include "server/front.h"
 #include "server/health.h"
 #include "server/log.h"
@@ -85,6 +86,17 @@ EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metric
     options.on_fatal = std::move(on_fatal);
     return options;
 }
+
+/// The admin API and what it stands on; nothing without a key.
+struct Admin {
+    Admin(const Settings& settings, Engine& engine, const Clock& clock, Log& log)
+        : guard({.keys = settings.admin_keys, .https = !settings.tls_cert.empty()}, clock, log),
+          instances(engine, {settings.database, settings.encryption_keys}, clock, log),
+          api(guard, instances) {}
+    AdminGuard guard;
+    AdminInstances instances;
+    AdminApi api;
+};
 
 /// What the front does, told within bounds: what is refused is anybody's to cause.
 class FrontLog {
@@ -233,6 +245,8 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
          .front = [&front] { return front.stats(); },
          .ready = [&] { return readyz(store->health(), engine.stopping()).status == 200; }});
     metrics_route.add_to(front.routes());
+    Admin admin(settings, engine, clock, log);
+    if (!settings.admin_keys.empty()) admin.api.add_to(front.routes());
     const ControlServer control(control_socket_path(settings.database),
                                 [&](const Json& command, const std::string& actor) {
                                     return handle_command(engine, command, actor);

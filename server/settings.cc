@@ -20,6 +20,7 @@ namespace steplog::server {
 namespace {
 
 constexpr std::size_t webhook_secret_bytes_min = 16;
+constexpr std::size_t admin_key_bytes_min = 16;
 
 bool begins_with(std::string_view text, std::string_view prefix) {
     return text.substr(0, prefix.size()) == prefix;
@@ -192,6 +193,25 @@ void read_tls(Reader& reader, Settings& settings) {
     if (readable) look_into_certificate(reader, settings);
 }
 
+void read_admin(Reader& reader, Settings& settings) {
+    const auto keys = reader.secret("ADMIN_API_KEY");
+    if (!keys) return;
+    settings.admin_keys = split_list(*keys);
+    if (settings.admin_keys.empty())
+        reader.problem("ADMIN_API_KEY",
+                       "holds nothing but blanks; leave it out to have no admin API");
+    for (const auto& key : settings.admin_keys) {
+        reader.expect_plain("ADMIN_API_KEY", key);
+        if (key.size() < admin_key_bytes_min) {
+            reader.problem(
+                "ADMIN_API_KEY",
+                fmt::format("one of its keys is empty or shorter than {} characters; make "
+                            "one with: openssl rand -hex 32",
+                            admin_key_bytes_min));
+        }
+    }
+}
+
 /// A misspelt name is a setting that silently does not hold.
 void look_for_unknown(Reader& reader, const Environment& environment) {
     std::vector<std::string_view> known = {
@@ -208,7 +228,7 @@ void look_for_unknown(Reader& reader, const Environment& environment) {
 }
 
 void look_for_unused(Reader& reader) {
-    for (const auto* name : {"ADMIN_API_KEY", "SENTRY_DSN", "ALERT_WEBHOOK_URL"}) {
+    for (const auto* name : {"SENTRY_DSN", "ALERT_WEBHOOK_URL"}) {
         if (reader.secret(name)) reader.warning(name, "is set, and not used by this version yet");
     }
 }
@@ -246,6 +266,7 @@ SettingsRead read_settings(const Environment& environment, const Environment& fl
     read_providers(reader, read.settings);
     read_email(reader, read.settings);
     read_tls(reader, read.settings);
+    read_admin(reader, read.settings);
     look_for_unused(reader);
     look_for_unknown(reader, environment);
     return read;
@@ -298,6 +319,9 @@ std::vector<std::string> describe(const Settings& settings) {
         add("EMAIL_REPLY_TO", settings.email_reply_to.empty() ? "none" : "set");
         add("APP_URL", settings.app_url);
     }
+    add("ADMIN_API_KEY", settings.admin_keys.empty()
+                             ? std::string("none: the admin API is off")
+                             : fmt::format("{} set", settings.admin_keys.size()));
     add("TLS", settings.tls_cert.empty() ? "off" : "on");
     return lines;
 }

@@ -50,6 +50,8 @@ struct Settings {
     std::string email_reply_to;  // "" for none
     std::string app_url;         // "" without e-mail
 
+    std::vector<std::string> admin_keys;  // none: the admin API is off
+
     std::string tls_cert, tls_key;  // files; "" for plain HTTP
 
     /// Which of Stripe's two worlds the key belongs to; nothing when its prefix does not say.

@@ -310,8 +310,22 @@ TEST(Settings, WarnOfMisspeltNames) {
 }
 
 TEST(Settings, SayWhatIsSetAndNotUsedYet) {
-    EXPECT_THAT(read(with("ADMIN_API_KEY", "0123456789abcdef")).warnings,
-                ElementsAre(HasSubstr("ADMIN_API_KEY: ")));
+    EXPECT_THAT(read(with("SENTRY_DSN", "https://key@sentry.example/1")).warnings,
+                ElementsAre(HasSubstr("SENTRY_DSN: ")));
+}
+
+TEST(Settings, TakeSeveralAdminKeysAndNoShortOne) {
+    EXPECT_THAT(read(with("ADMIN_API_KEY", "")).settings.admin_keys, IsEmpty());
+    const auto two = read(with("ADMIN_API_KEY", "0123456789abcdef, its-successor-0000"));
+    EXPECT_THAT(two.settings.admin_keys, ElementsAre("0123456789abcdef", "its-successor-0000"));
+    EXPECT_THAT(two.problems, IsEmpty());
+    EXPECT_THAT(two.warnings, IsEmpty());
+    for (const auto* wrong :
+         {"0123456789abcde", "0123456789abcdef,", "0123456789abcdef,short", "0123456789 abcdef"}) {
+        const auto problems = read(with("ADMIN_API_KEY", wrong)).problems;
+        EXPECT_THAT(problems, ElementsAre(HasSubstr("ADMIN_API_KEY: "))) << wrong;
+        EXPECT_THAT(problems, Not(ElementsAre(HasSubstr("0123456789")))) << wrong;
+    }
 }
 
 TEST(Settings, KnowThatALivemodeCanBeUnknown) {

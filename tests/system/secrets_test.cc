@@ -23,6 +23,7 @@ namespace steplog {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::Process;
 
@@ -175,6 +176,11 @@ class Discretion : public ::testing::Test {
             }
             look({"workflow-inspect", "customer", customer});
         }
+        const httplib::Headers admin = {{"Authorization", "Bearer " + secrets.at("ADMIN_API_KEY")}};
+        get("/api/admin/instances", admin);
+        get("/api/admin/instances/" + id, admin);
+        EXPECT_THAT(said.back().second, HasSubstr(R"("state":)")) << said.back().second;
+        EXPECT_THAT(said.back().second, HasSubstr("***@")) << "its payloads are not to be read";
         look({"workflow-resume", "--all", "--plan"});
         look({"workflow-admin", "forget", customer, "--plan"});
     }
@@ -243,7 +249,10 @@ TEST_F(Discretion, HoldsThroughSuccess) {
     while (stand_ins.sandbox().emails().empty() && std::chrono::steady_clock::now() < end)
         std::this_thread::sleep_for(20ms);
     EXPECT_EQ(stand_ins.sandbox().emails().size(), 1U);
-    look_around("provision_customer", bought.customer);
+    std::string id;
+    for (const auto& event : bought.events)
+        if (event.type == "checkout.session.completed") id = Json::parse(event.body).at("id");
+    look_around(id, bought.customer);
     end_server();
     EXPECT_THAT(leaks(), IsEmpty());
     std::ostringstream database;

@@ -1,0 +1,58 @@
+// Instances, seen and changed through the admin API; see admin_instances.h.
+#include "server/admin_instances.h"
+
+#include "engine/inspect_json.h"
+#include "engine/inspect_redact.h"
+
+namespace steplog::server {
+namespace {
+
+constexpr char actor[] = "admin-api";
+
+Json redacted(const std::vector<std::string>& ids) {
+    Json array = Json::array();
+    for (const std::string& id : ids) array.push_back(redact_text(id));
+    return array;
+}
+
+/// 404 for what retention deleted just now, 409 for everything else.
+Answer refused(const std::string& reason) {
+    return error_answer(reason == "not found" ? 404 : 409, reason);
+}
+
+}  // namespace
+
+Answer AdminInstances::list(const InstanceFilter& filter) const {
+    Json array = Json::array();
+    for (const InstanceRow& row : inspector().list(filter)) array.push_back(json_of(row));
+    return {200, dump(array)};
+}
+
+Answer AdminInstances::show(const std::string& id) const {
+    return {200, dump(json_of(inspector().show(id)))};
+}
+
+std::string AdminInstances::find(const std::string& id) const { return inspector().find(id).id; }
+
+Answer AdminInstances::resume(const std::string& id) const {
+    const Resumed resumed = engine_.resume({.ids = {id}, .actor = actor});
+    if (!resumed.skipped.empty()) return refused(resumed.skipped.front().reason);
+    log_.info("resumed through the admin API", {{"instance", id}});
+    return {200, dump({{"resumed", resumed.ids.size()},
+                       {"ids", redacted(resumed.ids)},
+                       {"skipped", Json::array()}})};
+}
+
+Answer AdminInstances::cancel(const std::string& id, const std::string& reason) const {
+    const Cancelled cancelled = engine_.cancel({.ids = {id}, .actor = actor, .reason = reason});
+    if (!cancelled.skipped.empty()) return refused(cancelled.skipped.front().reason);
+    log_.info(cancelled.ids.empty() ? "asked to end through the admin API"
+                                    : "cancelled through the admin API",
+              {{"instance", id}});
+    return {200, dump({{"cancelled", cancelled.ids.size()},
+                       {"ids", redacted(cancelled.ids)},
+                       {"requested", redacted(cancelled.requested)},
+                       {"skipped", Json::array()}})};
+}
+
+}  // namespace steplog::server
