@@ -46,7 +46,7 @@ Json Context::step_json(std::string_view name, const StepOptions& options,
             fmt::format("two steps of this workflow are named {}: a step is known by its name, so "
                         "put what tells them apart into it",
                         step));
-    const StepRecord& record = replay_->log.steps[step];
+    const StepRecord& record = replay_->log.step(step);
     if (record.status == StepRecord::Status::completed) {
         if (!record.result)
             stuck("result_forgotten",
@@ -89,7 +89,7 @@ void Context::stuck(const std::string& code, const std::string& message) {
 bool Context::may_release_key() const {
     if (claimed_.on_stuck != OnStuck::release_key) return false;
     for (const auto& [name, record] : replay_->log.steps)
-        if (record.in_doubt) return false;
+        if (record.in_doubt || record.lost_since_ms > 0) return false;
     return true;
 }
 

@@ -14,6 +14,7 @@
 #include "engine/cipher.h"
 #include "engine/clock.h"
 #include "engine/inspect_file.h"
+#include "engine/restore.h"
 #include "engine/store.h"
 #include "engine/types.h"
 
@@ -144,8 +145,10 @@ struct Check {
 
 struct CheckReport {
     std::vector<Check> checks;
-    Ms took{0};                  // how long one read transaction was held
-    std::int64_t wal_bytes = 0;  // at its end
+    std::optional<BackupMark> backup;  // the file is a backup
+    std::vector<Restore> restores;     // …or was restored from one, oldest first
+    Ms took{0};                        // how long one read transaction was held
+    std::int64_t wal_bytes = 0;        // at its end
     bool holds() const;
 };
 

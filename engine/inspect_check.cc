@@ -232,6 +232,25 @@ std::vector<Promise> promises() {
     };
 }
 
+std::optional<std::string> meta_text(Statements& statements, const char* name) {
+    try {
+        Query read(statements, "SELECT value FROM meta WHERE name=?", name);
+        return read.next() ? std::optional(read.text(0)) : std::nullopt;
+    } catch (const SQLite::Exception&) {
+        return std::nullopt;  // the questions say what is damaged
+    }
+}
+
+std::optional<BackupMark> backup_mark_of(Statements& statements) {
+    const auto text = meta_text(statements, "backup");
+    return text ? parse_backup_mark(*text) : std::nullopt;
+}
+
+std::vector<Restore> restores_of(Statements& statements) {
+    const auto text = meta_text(statements, "restores");
+    return text ? parse_restores(*text).value_or(std::vector<Restore>()) : std::vector<Restore>();
+}
+
 Check ask(Statements& statements, Payloads& payloads, const Promise& promise) {
     Check check;
     check.name = promise.name;
@@ -259,6 +278,8 @@ CheckReport Inspector::check() {
         [&](Statements& statements) {
             CheckReport all;
             Payloads payloads(statements, keys_);
+            all.backup = backup_mark_of(statements);
+            all.restores = restores_of(statements);
             for (const Promise& promise : promises())
                 all.checks.push_back(ask(statements, payloads, promise));
             return all;

@@ -156,6 +156,25 @@ void ReadOnlyDatabase::close() {
     immutable_ = false;
 }
 
+bool ReadOnlyDatabase::copy_into(const fs::path& target) {
+    open_if_closed();
+    deadline_.reset();
+    sqlite3* handle = database_->getHandle();
+    sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 1);
+    SQLite::Statement copy(*database_, "VACUUM INTO ?");
+    copy.bind(1, target.string());
+    try {
+        copy.exec();
+    } catch (const SQLite::Exception&) {
+        if (still_stands()) throw;
+    }
+    copy.tryReset();
+    sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0);
+    if (still_stands()) return true;
+    close();
+    return false;
+}
+
 bool ReadOnlyDatabase::still_stands() const {
     if (!immutable_) return true;
     struct stat now {};

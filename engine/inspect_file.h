@@ -63,6 +63,11 @@ class ReadOnlyDatabase {
         }
     }
 
+    /// Writes the whole database, as it is at one moment, into `target`, a missing or empty file,
+    /// and takes as long as that takes. False when the file changed hands meanwhile: what was
+    /// written is then worth nothing. Throws SQLite::Exception.
+    bool copy_into(const std::filesystem::path& target);
+
     const std::filesystem::path& path() const { return path_; }
 
   private:

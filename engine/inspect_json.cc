@@ -203,7 +203,17 @@ Json json_of(const CheckReport& report) {
                           {"looked_at", check.looked_at},
                           {"broken", check.broken},
                           {"examples", check.examples}});
+    Json backup = nullptr, restores = Json::array();
+    if (report.backup)
+        backup = {{"id", report.backup->id},
+                  {"taken_at", format_rfc3339(report.backup->taken_at_ms)}};
+    for (const Restore& restore : report.restores)
+        restores.push_back({{"backup", restore.backup},
+                            {"taken_at", format_rfc3339(restore.taken_at_ms)},
+                            {"restored_at", format_rfc3339(restore.restored_at_ms)}});
     return {{"ok", report.holds()},
+            {"backup", std::move(backup)},
+            {"restores", std::move(restores)},
             {"took_ms", report.took.count()},
             {"wal_bytes", report.wal_bytes},
             {"checks", std::move(checks)}};

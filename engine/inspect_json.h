@@ -32,7 +32,8 @@ Json json_of(const Stats& stats, std::int64_t now_ms);
 /// once.
 Json json_of(const CustomerView& view);
 
-/// ok, took_ms, wal_bytes, checks (name, promise, ok, looked_at, broken, examples).
+/// ok, backup (id, taken_at), restores (backup, taken_at, restored_at), took_ms, wal_bytes, checks
+/// (name, promise, ok, looked_at, broken, examples).
 Json json_of(const CheckReport& report);
 
 /// One line of JSON text; invalid UTF-8 becomes U+FFFD.

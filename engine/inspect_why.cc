@@ -17,13 +17,14 @@ struct Facts {
     std::int64_t now_ms = 0;
     std::string holder;  // id of the instance that holds its key
     State holder_state = State::pending;
-    std::int64_t ahead = 0;          // of it in the line for its key
-    std::int64_t queued_behind = 0;  // in the line for the key that it holds
-    std::string once_owner;          // id of the instance that is at its once key
-    bool in_doubt = false;           // the last attempt's effect may have happened
-    std::string circuit;             // what the provider's breaker says
-    std::string cancelled;           // who ended it, where it stood, and why
-    bool nobody_runs = false;        // no server has the database
+    std::int64_t ahead = 0;                     // of it in the line for its key
+    std::int64_t queued_behind = 0;             // in the line for the key that it holds
+    std::string once_owner;                     // id of the instance that is at its once key
+    bool in_doubt = false;                      // the last attempt's effect may have happened
+    std::string circuit;                        // what the provider's breaker says
+    std::string cancelled;                      // who ended it, where it stood, and why
+    bool nobody_runs = false;                   // no server has the database
+    std::optional<std::int64_t> lost_since_ms;  // restored: its next step may have run since then
 };
 
 std::string shown(const std::string& text) { return printable(redact_text(text)); }
@@ -287,6 +288,16 @@ std::string how_cancelled(Statements& statements, const InstanceRow& row) {
     return text;
 }
 
+// Restored from a backup, and nothing begun since.
+std::optional<std::int64_t> lost_and_not_begun(Statements& statements, const InstanceRow& row) {
+    Query last(statements,
+               "SELECT kind, data FROM entries WHERE instance=? AND kind IN "
+               "('recorded','started','completed') ORDER BY n DESC LIMIT 1",
+               row.seq);
+    if (!last.next() || last.text(0) != "recorded") return std::nullopt;
+    return lost_since(Entry{.kind = EntryKind::recorded, .data = rows::read_data(last.text(1))});
+}
+
 bool nobody_has(const std::filesystem::path& database) {
     const std::string lock = database.string() + ".lock";
     if (access(lock.c_str(), F_OK) == 0 && access(lock.c_str(), R_OK) != 0) return false;
@@ -301,6 +312,7 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
     look_up_key(statements, row, facts);
     facts.in_doubt = last_attempt_in_doubt(statements, row);
     if (row.state == State::cancelled) facts.cancelled = how_cancelled(statements, row);
+    if (!is_finished(row.state)) facts.lost_since_ms = lost_and_not_begun(statements, row);
     if (row.waits_for == WaitsFor::once) {
         Query once(statements, "SELECT instance_id FROM once_keys WHERE key=?", row.waits_detail);
         if (once.next()) facts.once_owner = once.text(0);
@@ -314,7 +326,12 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
     if (!is_finished(row.state) && row.state != State::stuck)
         facts.nobody_runs = nobody_has(file_.path());
 
-    const Parts parts = explain_by_state(row, facts);
+    Parts parts = explain_by_state(row, facts);
+    if (facts.lost_since_ms)
+        parts.what += fmt::format(
+            ", and was restored from a backup: what its next step may have done since {} is looked "
+            "up before anything is repeated",
+            instant(*facts.lost_since_ms));
     Explanation why;
     why.since_ms =
         is_finished(row.state) ? row.finished_at_ms.value_or(row.updated_at_ms) : row.updated_at_ms;

@@ -7,6 +7,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -60,10 +61,29 @@ void refuse_network_file_systems(const fs::path& path) {
                             path.string()));
 }
 
+// A database that we wrote says in its header that it has a WAL; a backup says that it has none. A
+// WAL beside a backup belongs to the file that was there before, and SQLite would mix the two.
+void refuse_foreign_wal(const fs::path& path) {
+    struct stat wal {};
+    const std::string wal_path = path.string() + "-wal";
+    if (lstat(wal_path.c_str(), &wal) != 0 || wal.st_size == 0) return;
+    constexpr std::size_t write_version = 18;  // sqlite.org/fileformat2.html, 1.3.3: 1 is no WAL
+    std::array<char, write_version + 1> header{};
+    const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    const ssize_t size = file < 0 ? -1 : pread(file, header.data(), header.size(), 0);
+    if (file >= 0) close(file);
+    if (size == static_cast<ssize_t>(header.size()) && header[write_version] == 1)
+        throw OpenError(fmt::format(
+            "{} is a restored backup, and beside it lies the write-ahead log of the database that "
+            "was there before: move {} and {}-shm away (keep them with that database)",
+            path.string(), wal_path, path.string()));
+}
+
 SQLite::Database open_writer(const fs::path& path, const std::string& vfs, bool create) {
     if (vfs.empty()) {
         refuse_odd_files(path, create);
         refuse_network_file_systems(path);
+        refuse_foreign_wal(path);
     }
     const int flags = SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX |
                       (vfs.empty() ? SQLITE_OPEN_NOFOLLOW : 0) | SQLITE_OPEN_EXRESCODE;

@@ -10,6 +10,7 @@
 #include "engine/file_identity.h"
 #include "engine/file_lock.h"
 #include "engine/group_commit.h"
+#include "engine/rfc3339.h"
 #include "engine/sqlite_file.h"
 #include "engine/sqlite_transitions.h"
 
@@ -62,6 +63,14 @@ std::unique_ptr<DiskReserve> reserve_for(const SqliteOptions& options,
     return reserve;
 }
 
+std::string told(const SqliteTransitions::Restored& restored) {
+    return fmt::format(
+        "this database was restored from a backup taken at {}: what was done since then is looked "
+        "up before anything is repeated, for {} unfinished instances and for events from before "
+        "the restore",
+        format_rfc3339(restored.restore.taken_at_ms), restored.unfinished);
+}
+
 class SqliteStore final : public Store {
   public:
     SqliteStore(SqliteOptions options, const std::filesystem::path& path,
@@ -89,6 +98,8 @@ class SqliteStore final : public Store {
             commits.begins_full = !reserve_->keep();
         }
         commits_ = std::make_unique<GroupCommit>(file_.database(), std::move(commits));
+        if (transitions_.restored() && options_.on_restored)
+            options_.on_restored(told(*transitions_.restored()));
     }
 
     ~SqliteStore() override {

@@ -28,6 +28,8 @@ struct SqliteOptions {
         {};  // once, from any thread, when the store fails for good
     std::function<void(std::size_t items, std::chrono::microseconds took)> on_commit =
         {};  // on the writer, after each synced commit and the waking of its waiters
+    std::function<void(const std::string&)> on_restored =
+        {};  // at most once, before open returns: the file is a restored backup, in a sentence
     std::function<bool()> on_full =
         {};  // without a writer thread: make room, or say that there is none
     // For tests: the rest of the world.

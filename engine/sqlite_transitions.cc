@@ -1,7 +1,6 @@
 #include "engine/sqlite_transitions.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -47,17 +46,7 @@ SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
       lease_ms_(lease.count()) {
     payloads_.require_keys(database.getFilename());
     anything_forgotten_ = Query(statements_, "SELECT 1 FROM meta WHERE name='forgotten'").next();
-    // Taking ownership: whatever ran under the last owner is due at once; the claim that takes it
-    // sees that its holder died.
-    SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
-    Query(statements_, "INSERT INTO owners(started_at_ms, program, pid) VALUES (?,?,?)", now(),
-          program, static_cast<std::int64_t>(getpid()))
-        .run();
-    owner_ = database.getLastInsertRowid();
-    Query(statements_,
-          "UPDATE instances SET due_at_ms=? WHERE state='running' AND due_at_ms IS NOT NULL", now())
-        .run();
-    transaction.commit();
+    take_ownership(program);
 }
 
 void SqliteTransitions::end_ownership() {
@@ -186,6 +175,13 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
         .run();
     Accepted accepted;
     accepted.instance = statements_.database().getLastInsertRowid();
+    std::optional<Entry> restored;
+    if (const auto since = lost_since(restores_, instance.caused_at_ms, at)) {
+        Row row;
+        row.seq = accepted.instance;
+        row.log_hash = genesis;
+        restored = record_restore(row, *since);
+    }
     if (running) {
         Claimed& claimed = accepted.claimed.emplace();
         claimed.seq = accepted.instance;
@@ -196,6 +192,7 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
         claimed.key = instance.key;
         claimed.on_stuck = instance.on_stuck;
         claimed.created_at_ms = at;
+        if (restored) claimed.log.push_back(std::move(*restored));
     }
     return accepted;
 }
@@ -283,6 +280,8 @@ bool SqliteTransitions::take_key(Row& row, const std::string& key) {
 
 OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
     OnceVerdict verdict;
+    const bool lost = claim.lost_since_ms > 0;
+    const std::int64_t first_attempt_at_ms = lost ? claim.lost_since_ms : now();
     Query known(
         statements_,
         "SELECT state, instance, instance_id, generation, idempotency_key, request, result, "
@@ -293,12 +292,13 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
               "INSERT INTO once_keys(key,state,instance,instance_id,step,idempotency_key,request,"
               "first_attempt_at_ms,updated_at_ms) VALUES (?,'claimed',?,?,?,?,?,?,?)",
               claim.key, row.seq, row.id, claim.step, claim.idempotency_key,
-              write_payload(row, claim.request), now(), now())
+              write_payload(row, claim.request), first_attempt_at_ms, now())
             .run();
         verdict.idempotency_key = claim.idempotency_key;
         verdict.request = claim.request;
-        verdict.first_attempt_at_ms = now();
+        verdict.first_attempt_at_ms = first_attempt_at_ms;
         verdict.instance_id = row.id;
+        if (lost) verdict.kind = OnceVerdict::Kind::inherited;
         return verdict;
     }
     const std::string state = known.text(0);
@@ -317,14 +317,15 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
                                       ? claim.idempotency_key
                                       : fmt::format("{}/g{}", claim.idempotency_key, generation);
         verdict.request = claim.request;
-        verdict.first_attempt_at_ms = now();
+        verdict.first_attempt_at_ms = first_attempt_at_ms;
         verdict.instance_id = row.id;
+        if (lost) verdict.kind = OnceVerdict::Kind::inherited;
         Query(statements_,
               "UPDATE once_keys SET key=?, state='claimed', instance=?, instance_id=?, "
               "step=?, idempotency_key=?, "
               "request=?, first_attempt_at_ms=?, updated_at_ms=? WHERE key=?",
               claim.key, row.seq, row.id, claim.step, verdict.idempotency_key,
-              write_payload(row, claim.request), now(), now(), known.text(8))
+              write_payload(row, claim.request), first_attempt_at_ms, now(), known.text(8))
             .run();
         return verdict;
     }

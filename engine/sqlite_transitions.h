@@ -5,6 +5,7 @@
 
 #include "engine/clock.h"
 #include "engine/payloads.h"
+#include "engine/restore.h"
 #include "engine/statements.h"
 #include "engine/store.h"
 
@@ -34,6 +35,14 @@ class SqliteTransitions {
     Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
 
+    /// What the first transaction of this owner found: that the file is a restored backup, and how
+    /// many instances were unfinished in it.
+    struct Restored {
+        Restore restore;
+        std::int64_t unfinished = 0;
+    };
+    const std::optional<Restored>& restored() const { return restored_; }
+
     /// A clean end of this owner's life.
     void end_ownership();
     /// Whether nobody has taken over the file since this life began.
@@ -53,6 +62,9 @@ class SqliteTransitions {
     struct Due;
 
     std::int64_t now() const { return clock_.now_ms(); }
+    void take_ownership(const std::string& program);
+    void notice_restore(const BackupMark& mark, const std::string& program);
+    Entry record_restore(Row& row, std::int64_t lost_since_ms);
     std::optional<std::int64_t> write_payload(const Row& row,
                                               const std::optional<std::string>& body);
     std::optional<std::string> read_payload(std::optional<std::int64_t> id);
@@ -96,6 +108,8 @@ class SqliteTransitions {
     const std::int64_t lease_ms_;
     std::int64_t owner_ = 0;
     bool anything_forgotten_ = false;  // ids may stand as hashes: look for those too
+    std::vector<Restore> restores_;
+    std::optional<Restored> restored_;
 };
 
 }  // namespace steplog

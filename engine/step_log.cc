@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/digest.h"
+#include "engine/restore.h"
 
 namespace steplog {
 namespace {
@@ -37,7 +40,9 @@ void StepRecord::apply(const Entry& entry) {
             ++attempts;
             if (trying_since_ms == 0) trying_since_ms = entry.at_ms;
             if (entry.payload) request = entry.payload;
-            doubt_before_ = in_doubt && !flag_in(entry.data, "probed");
+            doubt_before_ = (in_doubt || lost_since_ms > 0) && !flag_in(entry.data, "probed");
+            if (lost_since_ms > 0) key_since_ms = std::min(key_since_ms, lost_since_ms);
+            lost_since_ms = 0;
             in_doubt = true;
             remembered = false;
             decided = false;
@@ -56,12 +61,17 @@ void StepRecord::apply(const Entry& entry) {
         }
         case EntryKind::failed:
             in_doubt = false;
+            lost_since_ms = 0;
             code = text_in(entry.data, "code");
             error = text_in(entry.data, "error");
             status = Status::failed;
             break;
         case EntryKind::resumed:
-            if (status == Status::fresh || status == Status::completed) break;
+            if (status == Status::completed) break;
+            if (status == Status::fresh) {
+                decided = lost_since_ms > 0 && flag_in(entry.data, "decided");
+                break;
+            }
             attempts = 0;
             trying_since_ms = 0;
             decided = flag_in(entry.data, "decided");
@@ -76,11 +86,17 @@ void StepRecord::apply(const Entry& entry) {
         case EntryKind::skipped:
             result = entry.payload;
             in_doubt = false;
+            lost_since_ms = 0;
             status = Status::completed;
             break;
         default:
             break;
     }
+}
+
+void StepRecord::lose(std::int64_t since_ms) {
+    if (status == Status::completed) return;
+    lost_since_ms = lost_since_ms == 0 ? since_ms : std::min(lost_since_ms, since_ms);
 }
 
 StepLog::StepLog(const std::vector<Entry>& entries) {
@@ -93,10 +109,19 @@ void StepLog::apply(const Entry& entry) {
         failures = 0;
     }
     if (!entry.step.empty()) {
-        steps[entry.step].apply(entry);
+        step(entry.step).apply(entry);
+    } else if (const auto since_ms = lost_since(entry)) {
+        lost_since_ms_ = std::min(lost_since_ms_.value_or(*since_ms), *since_ms);
+        for (auto& [name, record] : steps) record.lose(*since_ms);
     } else if (entry.kind == EntryKind::retried) {
         if (failures++ == 0) failing_since_ms = entry.at_ms;
     }
+}
+
+StepRecord& StepLog::step(const std::string& name) {
+    const auto [found, fresh] = steps.try_emplace(name);
+    if (fresh && lost_since_ms_) found->second.lose(*lost_since_ms_);
+    return found->second;
 }
 
 std::string idempotency_key(const std::string& prefix, const std::string& instance_id,

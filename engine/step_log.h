@@ -21,15 +21,20 @@ struct StepRecord {
     bool in_doubt = false;             // an attempt's effect may have happened
     bool remembered = false;           // …and the provider stored its answer under the key
     bool decided = false;              // a person said: repeat it although it is in doubt
+    std::int64_t lost_since_ms = 0;    // it may have run since then, in a history that a restore
+                                       // lost, and was not begun since; 0: not so
     std::string code, error;           // of the last outcome
 
     void apply(const Entry& entry);
+    /// A restore: whatever is not finished here may be finished in the history that was lost.
+    void lose(std::int64_t since_ms);
 
   private:
     bool doubt_before_ = false;
 };
 
-struct StepLog {
+class StepLog {
+  public:
     std::map<std::string, StepRecord, std::less<>> steps;
     int resumes = 0;
     int failures = 0;  // of the function itself, outside any step, since the last resume
@@ -38,6 +43,11 @@ struct StepLog {
     explicit StepLog(const std::vector<Entry>& entries);
     StepLog() = default;
     void apply(const Entry& entry);
+    /// The step's record, a new one where it was never begun.
+    StepRecord& step(const std::string& name);
+
+  private:
+    std::optional<std::int64_t> lost_since_ms_;
 };
 
 /// The key of a step's attempts: a pure function of instance, step and generation, at most 255

@@ -21,7 +21,7 @@ Context::StepRun::StepRun(Context& context, std::string name, const StepOptions&
       name_(std::move(name)),
       options_(options),
       policy_(options.retry.value_or(context.surroundings_.defaults.retry)),
-      record_(replay_.log.steps[name_]),
+      record_(replay_.log.step(name_)),
       // An attempt in doubt never let its once key go.
       holds_once_(!options.once.empty() && record_.in_doubt),
       begun_at_ms_(now()) {
@@ -39,8 +39,12 @@ Context::StepRun::StepRun(Context& context, std::string name, const StepOptions&
 
 Json Context::StepRun::run(const std::function<Json(const Attempt&)>& effect) {
     context_.begin_no_more_if_draining();
-    if (record_.in_doubt)
+    if (record_.in_doubt) {
         if (auto adopted = resolve_doubt(record_.key_since_ms)) return *adopted;
+    } else if (record_.lost_since_ms > 0 && options_.once.empty()) {
+        // What happens once is asked of its key first: another instance may have finished it.
+        if (auto adopted = resolve_doubt(record_.lost_since_ms)) return *adopted;
+    }
     if (auto adopted = write_intent()) return *adopted;
     return invoke(effect);
 }
@@ -71,11 +75,15 @@ std::optional<Json> Context::StepRun::resolve_doubt(std::int64_t key_since_ms) {
     const std::int64_t window_ms = options_.idempotency_window.count();
     if (window_ms > 0 && now() - key_since_ms < window_ms) return std::nullopt;
     if (options_.repeat == Repeat::at_least_once || record_.decided) return std::nullopt;
+    const bool lost = !record_.in_doubt && record_.lost_since_ms > 0;
     stuck("in_doubt",
           fmt::format(
-              "an attempt of {} began and never ended, and it can be neither looked up nor "
-              "safely repeated: find out at {} whether it happened; workflow-resume {} repeats it",
-              name_, options_.provider.empty() ? "the provider" : options_.provider,
+              "{} of {} {}, and it can be neither looked up nor safely repeated: find out at {} "
+              "whether it happened; workflow-resume {} repeats it",
+              lost ? "the effect" : "an attempt", name_,
+              lost ? "may have happened before this database was restored from a backup"
+                   : "began and never ended",
+              options_.provider.empty() ? "the provider" : options_.provider,
               context_.instance_id()));
 }
 
@@ -151,6 +159,7 @@ Advance Context::StepRun::intent() const {
     intent.once_claim = OnceClaim{.key = options_.once,
                                   .step = name_,
                                   .idempotency_key = once_idempotency_key(prefix(), options_.once)};
+    if (!record_.in_doubt) intent.once_claim->lost_since_ms = record_.lost_since_ms;
     if (!attempt_.request.is_null()) intent.once_claim->request = to_text(attempt_.request);
     return intent;
 }

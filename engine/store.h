@@ -32,8 +32,11 @@ struct NewInstance {
     int version = 1;
     std::string key;  // "": no key
     OnStuck on_stuck = OnStuck::keep_key;
-    std::optional<std::string> input;  // JSON text; absent: the event's body
-    Ms delay{0};                       // due so long after the store's now
+    std::optional<std::string> input;               // JSON text; absent: the event's body
+    Ms delay{0};                                    // due so long after the store's now
+    std::optional<std::int64_t> caused_at_ms = {};  // when its cause came about, by the provider's
+                                                    // clock: what is younger than the last restore
+                                                    // cannot have run before it
 };
 
 /// What a worker holds after a claim: the right (epoch) and all it needs to replay.
@@ -74,7 +77,9 @@ struct NewEntry {
 struct OnceClaim {
     std::string key;
     std::string step;
-    std::string idempotency_key;              // the store appends "/g<n>" after n refusals for good
+    std::string idempotency_key;     // the store appends "/g<n>" after n refusals for good
+    std::int64_t lost_since_ms = 0;  // it may have been done since then in a history that a restore
+                                     // lost: a key that nobody holds is then inherited, in doubt
     std::optional<std::string> request = {};  // rendered request, stored with the first claim
 };
 

@@ -58,7 +58,7 @@ struct Outside {
     steps::Providers providers;
 };
 
-SqliteOptions store_options(const Settings& settings, Metrics& metrics,
+SqliteOptions store_options(const Settings& settings, Metrics& metrics, Log& log,
                             std::function<void(const std::string&)> on_fatal) {
     SqliteOptions options;
     options.database = settings.database;
@@ -69,6 +69,7 @@ SqliteOptions store_options(const Settings& settings, Metrics& metrics,
     options.on_commit = [&metrics](std::size_t items, std::chrono::microseconds took) {
         metrics.observe_commit(items, took);
     };
+    options.on_restored = [&log](const std::string& what) { log.warn(what); };
     return options;
 }
 
@@ -225,7 +226,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     SystemClock clock;
     SystemRandom random;
     Metrics metrics(STEPLOG_VERSION);
-    const auto store = open_sqlite_store(store_options(settings, metrics, on_fatal), clock);
+    const auto store = open_sqlite_store(store_options(settings, metrics, log, on_fatal), clock);
     for (const auto& warning : loose_permissions(settings.database)) log.warn(warning);
     Outside outside(settings, clock);
     Registry registry;

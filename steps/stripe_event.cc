@@ -8,6 +8,7 @@
 
 #include "engine/digest.h"
 #include "engine/json_guard.h"
+#include "engine/rfc3339.h"
 #include "steps/encoding.h"
 #include "steps/json_reading.h"
 #include "steps/stripe_client.h"
@@ -47,6 +48,11 @@ bool is_account(const std::string& account) {
 bool is_unix_time(const Json& value) {
     // Integers only: 1.9 and 1e400 are no times, and beyond year 9999 it is no time of ours.
     return value.is_number_unsigned() && value.get<std::uint64_t>() <= 253402300799U;
+}
+
+std::optional<std::int64_t> unix_ms(const Json& seconds) {
+    if (!is_unix_time(seconds)) return std::nullopt;
+    return seconds.get<std::int64_t>() * 1000;
 }
 
 bool is_iso_time(const std::string& text) {
@@ -176,6 +182,7 @@ std::optional<StripeEvent> read_event(const Json& body, std::string& why_not) {
     if (!event.thin && !created.is_null() && !is_unix_time(created)) {
         return refuse("created is not a time");
     }
+    event.created_at_ms = event.thin ? parse_rfc3339(text_at(body, {"created"})) : unix_ms(created);
     event.account = text_at(body, {"account"});
     if (event.account.empty()) event.account = text_at(body, {"context"});
     event.request_key = event.thin ? text_at(body, {"reason", "request", "idempotency_key"})
@@ -229,7 +236,8 @@ Intake route(const StripeEvent& event, std::string_view raw_body, const RoutingP
                                   .workflow = "provision_customer",
                                   .key = customer_key(*event.livemode, event.account, subject),
                                   .on_stuck = OnStuck::release_key,
-                                  .input = {}};
+                                  .input = {},
+                                  .caused_at_ms = event.created_at_ms};
     return routed;
 }
 

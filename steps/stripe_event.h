@@ -27,12 +27,13 @@ struct StripeEvent {
     std::string id;
     std::string type;  // as sent: "invoice.paid", "v1.invoice.paid"
     EventKind kind = EventKind::none;
-    bool thin = false;                     // has no object: it must be read from Stripe
-    std::optional<bool> livemode;          // present whenever kind is not none
-    std::string account;                   // Connect: "acct_…" or a context; "" for our own
-    std::string request_key;               // Idempotency-Key of the API call that caused it
-    Json object;                           // snapshot events of a wanted kind
-    std::string related_id, related_path;  // thin events of a wanted kind; the path may be ""
+    bool thin = false;                          // has no object: it must be read from Stripe
+    std::optional<bool> livemode;               // present whenever kind is not none
+    std::string account;                        // Connect: "acct_…" or a context; "" for our own
+    std::optional<std::int64_t> created_at_ms;  // at Stripe, to the second
+    std::string request_key;                    // Idempotency-Key of the API call that caused it
+    Json object;                                // snapshot events of a wanted kind
+    std::string related_id, related_path;       // thin events of a wanted kind; the path may be ""
 };
 
 /// Reads a parsed body. Nothing, and `why_not` a short fixed phrase, when it is no event or lacks

@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "engine/backup.h"
 #include "engine/engine.h"
 #include "engine/sqlite_store.h"
 #include "tests/support/manual_clock.h"
@@ -31,6 +32,7 @@ class House {
 
     Engine& engine() {
         if (!engine_) {
+            options_.on_restored = [this](const std::string& what) { restored.push_back(what); };
             store_ = open_sqlite_store(options_, clock);
             Registry registry;
             for (const Workflow& workflow : workflows) registry.add(workflow);
@@ -68,6 +70,21 @@ class House {
                                        database() + part,
                                        std::filesystem::copy_options::overwrite_existing);
         std::filesystem::remove(database() + "-shm");
+        engine();
+    }
+
+    /// Takes a backup; returns its file.
+    std::filesystem::path back_up(const std::string& name = "backup.db") {
+        engine();
+        steplog::back_up(database(), directory_ / name, clock);
+        return directory_ / name;
+    }
+    /// The process ends, the file is lost, and the backup is copied to its place.
+    void restore(const std::filesystem::path& backup) {
+        engine_.reset();
+        store_.reset();
+        std::filesystem::copy_file(backup, database(),
+                                   std::filesystem::copy_options::overwrite_existing);
         engine();
     }
 
@@ -128,6 +145,7 @@ class House {
     StepDefaults defaults;
     std::vector<Workflow> workflows;
     std::vector<Transitioned> told;
+    std::vector<std::string> restored;  // what the store said of having been restored
 
   private:
     TemporaryDirectory directory_;

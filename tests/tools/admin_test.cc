@@ -91,6 +91,27 @@ TEST_F(AdminProgram, VerifiesADatabaseAtRest) {
     EXPECT_EQ(json({"verify", shop.database()}, 1).at("ok"), false);
 }
 
+TEST_F(AdminProgram, BacksUpBesideTheRunningServerAndAtRest) {
+    const auto directory = std::filesystem::path(shop.database()).parent_path();
+    const std::string first = directory / "first.db", second = directory / "second.db";
+    shop.house.engine();
+    const Finished done = admin({"backup", first});
+    EXPECT_EQ(done.exit.code, 0) << done.errors;
+    EXPECT_THAT(done.output, ::testing::MatchesRegex("backed up to .*first.db: [0-9]+ KiB, copied "
+                                                     "in [0-9.]+ s, checked in [0-9.]+ s\n"));
+    const Finished again = admin({"backup", first});
+    EXPECT_EQ(again.exit.code, 1);
+    EXPECT_THAT(again.errors, HasSubstr("overwrites nothing"));
+    shop.close();
+    EXPECT_GT(json({"backup", second}).at("bytes"), 100'000);
+    const Finished verified = admin({"verify", second});
+    EXPECT_EQ(verified.exit.code, 0) << verified.errors;
+    EXPECT_THAT(verified.output, HasSubstr("this is a backup, taken at 20"));
+    EXPECT_TRUE(json({"verify", second}).at("backup").contains("taken_at"));
+    for (const auto& file : std::filesystem::directory_iterator(directory))
+        EXPECT_THAT(file.path().string(), ::testing::Not(HasSubstr("partial")));
+}
+
 TEST_F(AdminProgram, VerifiesNothingThatIsInUse) {
     shop.house.engine();
     const Finished done = admin({"verify", shop.database()});

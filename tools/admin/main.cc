@@ -8,7 +8,8 @@ namespace {
 constexpr std::size_t reason_length_max = 1000;
 
 constexpr const char* examples = R"(Examples:
-  workflow-admin verify /backups/steplog.db
+  workflow-admin backup /backups/steplog-2026-01-31.db
+  workflow-admin verify /backups/steplog-2026-01-31.db
   workflow-admin purge --older-than 90d --plan
   workflow-admin purge --older-than 90d --reason 'the disk is getting full'
   workflow-admin forget cus_123 --plan
@@ -43,6 +44,7 @@ int run(int argc, char** argv) {
     app.footer(examples);
     app.fallthrough();
     app.require_subcommand(1);
+    add_backup(app, admin);
     add_verify(app, admin);
     add_purge(app, admin);
     add_forget(app, admin);

@@ -31,6 +31,7 @@ CLI::App* add_verb(CLI::App& app, Admin& admin, const std::string& name, const s
 /// --reason TEXT, for verbs that change something.
 void add_reason(CLI::App& verb, Admin& admin);
 
+void add_backup(CLI::App& app, Admin& admin);
 void add_verify(CLI::App& app, Admin& admin);
 void add_purge(CLI::App& app, Admin& admin);
 void add_forget(CLI::App& app, Admin& admin);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/rfc3339.h"
 #include "tools/common/cli.h"
 
 namespace steplog::tools {
@@ -28,6 +29,13 @@ std::string render_check(const CheckReport& report) {
         const auto more = check.broken - static_cast<std::int64_t>(check.examples.size());
         if (more > 0) text += fmt::format("        and {} more\n", more);
     }
+    if (report.backup)
+        text += fmt::format("this is a backup, taken at {}\n",
+                            format_rfc3339(report.backup->taken_at_ms));
+    for (const Restore& restore : report.restores)
+        text += fmt::format("restored at {} from a backup taken at {}\n",
+                            format_rfc3339(restore.restored_at_ms),
+                            format_rfc3339(restore.taken_at_ms));
     text += fmt::format("one read transaction of {}; the write-ahead log stands at {}\n",
                         exact_seconds(report.took), rough_size(report.wal_bytes));
     return text;

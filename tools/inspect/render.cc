@@ -82,6 +82,10 @@ std::string details_of(const Json& entry) {
         parts.push_back("asks " + provider);
     if (const auto adopted = text_at(data, "adopted"); !adopted.empty())
         parts.push_back("found by its " + adopted);
+    if (const auto since = data.find("lost_since_ms");
+        since != data.end() && since->is_number_integer())
+        parts.push_back("restored from a backup; in doubt since " +
+                        format_rfc3339(since->get<std::int64_t>()));
     if (const auto by = text_at(data, "by"); !by.empty()) parts.push_back("by " + by);
     if (const auto key = text_at(data, "key"); !key.empty()) parts.push_back(key);
     if (data.contains("forgotten")) parts.push_back("forgotten");
