@@ -112,6 +112,32 @@ TEST_F(AdminProgram, BacksUpBesideTheRunningServerAndAtRest) {
         EXPECT_THAT(file.path().string(), ::testing::Not(HasSubstr("partial")));
 }
 
+TEST_F(AdminProgram, CancelsWithAReasonAndSaysWhatItCouldNot) {
+    shop.close();
+    const Finished done = admin({"cancel", "evt_odd", "evt_done", "--reason", "refunded"});
+    EXPECT_EQ(done.exit.code, 0) << done.errors;
+    EXPECT_THAT(done.output, HasSubstr("cancelled 1 instance\n"));
+    EXPECT_THAT(done.output, HasSubstr("skipped: "));
+    EXPECT_EQ(shop.house.state("order/evt_odd"), "cancelled");
+    EXPECT_EQ(shop.house.sql("SELECT actor||' '||json_extract(detail,'$.reason') FROM audit "
+                             "WHERE action='cancel'"),
+              me + " refunded");
+    shop.close();
+    EXPECT_THAT(shop.inspect({"why", "evt_odd"}).output, HasSubstr("refunded"));
+    const Finished again = admin({"cancel", "evt_odd"});
+    EXPECT_EQ(again.exit.code, 1) << "none was cancelled";
+    const Json result = json({"cancel", "evt_down", "evt_none"}, 1);
+    EXPECT_EQ(result.at("cancelled"), 1);
+    EXPECT_EQ(result.at("skipped").at(0).at("reason"), "not found");
+    EXPECT_EQ(shop.inspect({"check"}).exit.code, 0);
+}
+
+TEST_F(AdminProgram, CancelsThroughTheRunningServer) {
+    const auto server = serve();
+    EXPECT_EQ(json({"cancel", "evt_down"}).at("ids").size(), 1u);
+    EXPECT_EQ(shop.house.state("order/evt_down"), "cancelled");
+}
+
 TEST_F(AdminProgram, VerifiesNothingThatIsInUse) {
     shop.house.engine();
     const Finished done = admin({"verify", shop.database()});

@@ -12,6 +12,7 @@ constexpr const char* examples = R"(Examples:
   workflow-admin verify /backups/steplog-2026-01-31.db
   workflow-admin purge --older-than 90d --plan
   workflow-admin purge --older-than 90d --reason 'the disk is getting full'
+  workflow-admin cancel evt_1Abc --reason 'refunded, ticket 4711'
   workflow-admin forget cus_123 --plan
   workflow-admin rotate-key
 
@@ -47,6 +48,7 @@ int run(int argc, char** argv) {
     add_backup(app, admin);
     add_verify(app, admin);
     add_purge(app, admin);
+    add_cancel(app, admin);
     add_forget(app, admin);
     add_rotate_key(app, admin);
     return run_program(admin_program, app, argc, argv, [&] {

@@ -13,6 +13,7 @@
 #include "engine/inspect_json.h"
 #include "engine/inspect_redact.h"
 #include "tools/common/cli.h"
+#include "tools/common/named.h"
 #include "tools/common/owner.h"
 #include "tools/resume/pace.h"
 #include "tools/resume/plan.h"
@@ -55,31 +56,6 @@ std::string wrong_usage(const Options& options) {
          !filter.step.empty() || !filter.error_code.empty()))
         return "--state, --workflow, --step, --error-code, --older-than and --limit go with --all";
     return "";
-}
-
-// Whom a person named: whole ids, and what was not found or not clear.
-struct Named {
-    std::vector<std::string> ids;
-    std::vector<Resumed::Skipped> unknown;
-};
-
-Named resolve(Inspector& inspector, const std::vector<std::string>& texts) {
-    Named named;
-    for (const std::string& text : texts) {
-        try {
-            const std::string id = inspector.find(text).id;
-            if (std::find(named.ids.begin(), named.ids.end(), id) == named.ids.end())
-                named.ids.push_back(id);
-        } catch (const InspectError& error) {
-            if (error.kind() != InspectError::Kind::not_found &&
-                error.kind() != InspectError::Kind::ambiguous)
-                throw;
-            complain(program, error.what());
-            named.unknown.push_back(
-                {text, error.kind() == InspectError::Kind::not_found ? "not found" : "ambiguous"});
-        }
-    }
-    return named;
 }
 
 // What came of it so far; who was skipped is told once.
@@ -187,7 +163,7 @@ Look look_first(const Options& options, const Clock& clock) {
     // The reading connection ends with this function: whoever writes has the file to itself.
     Inspector inspector(options.common.database, clock);
     Look look{.database = inspector.path(),
-              .named = resolve(inspector, options.ids),
+              .named = resolve(inspector, options.ids, program),
               .resumable = {},
               .plan = {}};
     ResumeRequest request = options.filter;

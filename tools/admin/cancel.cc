@@ -1,0 +1,86 @@
+// workflow-admin cancel ID…: ends instances for good. What waits ends at once; what runs ends
+// before its next step.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "engine/commands.h"
+#include "engine/inspect_json.h"
+#include "engine/inspect_redact.h"
+#include "tools/admin/verb.h"
+#include "tools/common/named.h"
+
+namespace steplog::tools {
+namespace {
+
+constexpr std::size_t batch_max = 200;  // in one transaction: the server's other work waits for it
+
+Json redacted(const std::vector<std::string>& ids) {
+    Json all = Json::array();
+    for (const std::string& id : ids) all.push_back(redact_text(id));
+    return all;
+}
+
+void print_result(const Admin& admin, const Cancelled& cancelled) {
+    if (admin.common.json) {
+        Json skipped = Json::array();
+        for (const Resumed::Skipped& one : cancelled.skipped)
+            skipped.push_back({{"id", redact_text(one.id)}, {"reason", one.reason}});
+        print_line(dump({{"cancelled", cancelled.ids.size()},
+                         {"ids", redacted(cancelled.ids)},
+                         {"requested", redacted(cancelled.requested)},
+                         {"skipped", std::move(skipped)}}));
+        return;
+    }
+    print_line(fmt::format("cancelled {} instance{}", cancelled.ids.size(),
+                           cancelled.ids.size() == 1 ? "" : "s"));
+    for (const std::string& id : cancelled.requested)
+        print_line(
+            fmt::format("  {}  runs: ends before its next step", printable(redact_text(id))));
+    for (const Resumed::Skipped& one : cancelled.skipped)
+        print_line(fmt::format("  {}  skipped: {}", printable(redact_text(one.id)),
+                               printable(redact_text(one.reason))));
+}
+
+int cancel(Admin& admin, const std::vector<std::string>& texts) {
+    // The reading connection ends with this statement: whoever writes has the file to itself.
+    const Named named = [&] {
+        Inspector inspector(admin.common.database, admin.clock);
+        return resolve(inspector, texts, admin_program);
+    }();
+    Owner owner = admin.owner();
+    Cancelled all;
+    all.skipped = named.unknown;
+    for (std::size_t begin = 0; begin < named.ids.size(); begin += batch_max) {
+        const std::size_t end = std::min(named.ids.size(), begin + batch_max);
+        const Cancelled part = parse_cancelled(owner.order(
+            cancel_command({.ids = {named.ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                    named.ids.begin() + static_cast<std::ptrdiff_t>(end)},
+                            .reason = admin.reason})));
+        all.ids.insert(all.ids.end(), part.ids.begin(), part.ids.end());
+        all.requested.insert(all.requested.end(), part.requested.begin(), part.requested.end());
+        all.skipped.insert(all.skipped.end(), part.skipped.begin(), part.skipped.end());
+    }
+    print_result(admin, all);
+    const bool nothing_done = all.ids.empty() && all.requested.empty();
+    return !named.unknown.empty() || nothing_done ? exit_failed : exit_done;
+}
+
+}  // namespace
+
+void add_cancel(CLI::App& app, Admin& admin) {
+    const auto ids = std::make_shared<std::vector<std::string>>();
+    CLI::App* verb =
+        add_verb(app, admin, "cancel", "ends instances for good, whatever they wait for",
+                 [&admin, ids] { return cancel(admin, *ids); });
+    verb->add_option("ID", *ids, "instances, each by its id or any clear ending or beginning of it")
+        ->required();
+    add_reason(*verb, admin);
+    verb->footer(
+        "What was done stays done: a cancelled instance begins no further step, lets its key go, "
+        "and cannot be resumed. One that runs ends before its next step. Exit code 1 when one of "
+        "the named does not exist, or none could be cancelled.");
+}
+
+}  // namespace steplog::tools

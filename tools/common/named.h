@@ -1,0 +1,22 @@
+// From what a person types to whole ids. Used by the programs that change named instances; reads
+// only, one thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/inspect.h"
+
+namespace steplog::tools {
+
+/// Whom a person named: whole ids, each once, and what was not found or not clear.
+struct Named {
+    std::vector<std::string> ids;
+    std::vector<Resumed::Skipped> unknown;
+};
+
+/// Looks up any clear beginning or ending of an id; complains as `program` about the others.
+Named resolve(Inspector& inspector, const std::vector<std::string>& texts,
+              const std::string& program);
+
+}  // namespace steplog::tools
