@@ -101,12 +101,14 @@ std::int64_t pragma(SQLite::Database& database, const std::string& name) {
 }  // namespace
 
 SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::string& synchronous,
-                       bool create)
+                       bool create, const std::vector<Migration>& migrations)
     : database_(open_writer(path, vfs, create)), checkpoint_at_frames_(checkpoint_frames) {
     try {
+        restrict();
+        refuse_strangers(migrations.back().number);
         configure(synchronous);
         verify();
-        migrate();
+        migrate(migrations);
         load_payload_hash_key();
         // Whatever the last owner could not sync for certain is written and synced afresh, before
         // the first acknowledgement or claim.
@@ -129,7 +131,8 @@ SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::
     }
 }
 
-void SqliteFile::configure(const std::string& synchronous) {
+// What a file that others may have written cannot make this connection do.
+void SqliteFile::restrict() {
     sqlite3* handle = database_.getHandle();
     sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
@@ -139,7 +142,24 @@ void SqliteFile::configure(const std::string& synchronous) {
     sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, length_max);
     sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 1);
     sqlite3_limit(handle, SQLITE_LIMIT_SQL_LENGTH, 64 * 1024);
+}
 
+// Before anything is written, the journal mode included: what is not ours stays as it is.
+void SqliteFile::refuse_strangers(int newest) {
+    const std::int64_t application = pragma(database_, "application_id");
+    const std::int64_t tables =
+        database_.execAndGet("SELECT count(*) FROM sqlite_schema").getInt64();
+    if (application != sqlite_application_id && (application != 0 || tables != 0))
+        throw OpenError(
+            fmt::format("{} is a database of another program", database_.getFilename()));
+    const std::int64_t applied = pragma(database_, "user_version");
+    if (applied > newest)
+        throw OpenError(
+            fmt::format("{} has schema {}, this program knows {}: use the newer program",
+                        database_.getFilename(), applied, newest));
+}
+
+void SqliteFile::configure(const std::string& synchronous) {
     if (pragma(database_, "page_count") == 0) {
         database_.exec("PRAGMA page_size=4096");
         database_.exec("PRAGMA auto_vacuum=INCREMENTAL");
@@ -157,7 +177,7 @@ void SqliteFile::configure(const std::string& synchronous) {
         throw OpenError(
             "SQLite did not take synchronous=FULL: it was built without what the promises need");
     sqlite3_wal_hook(
-        handle,
+        database_.getHandle(),
         [](void* frames, sqlite3*, const char*, int count) {
             *static_cast<int*>(frames) = count;
             return SQLITE_OK;
@@ -166,13 +186,6 @@ void SqliteFile::configure(const std::string& synchronous) {
 }
 
 void SqliteFile::verify() {
-    const std::int64_t application = pragma(database_, "application_id");
-    const std::int64_t tables =
-        database_.execAndGet("SELECT count(*) FROM sqlite_schema").getInt64();
-    if (application != sqlite_application_id && (application != 0 || tables != 0))
-        throw OpenError(
-            fmt::format("{} is a database of another program", database_.getFilename()));
-    if (tables == 0) return;
     const std::string verdict = database_.execAndGet("PRAGMA quick_check(1)").getString();
     if (verdict != "ok")
         throw OpenError(
@@ -180,13 +193,8 @@ void SqliteFile::verify() {
 }
 
 // Forwards only, one transaction a migration: a crash leaves the old schema whole.
-void SqliteFile::migrate() {
-    const auto& migrations = sqlite_migrations();
+void SqliteFile::migrate(const std::vector<Migration>& migrations) {
     const std::int64_t applied = pragma(database_, "user_version");
-    if (applied > migrations.back().number)
-        throw OpenError(
-            fmt::format("{} has schema {}, this program knows {}: use the newer program",
-                        database_.getFilename(), applied, migrations.back().number));
     for (const Migration& migration : migrations) {
         if (migration.number <= applied) continue;
         SQLite::Transaction transaction(database_, SQLite::TransactionBehavior::IMMEDIATE);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/digest.h"
+#include "migrations/migrations.h"
 
 namespace steplog {
 
@@ -17,10 +18,12 @@ inline constexpr std::int64_t sqlite_application_id = 0x53544c47;  // "STLG"
 class SqliteFile {
   public:
     /// Opens or creates, verifies and migrates. The caller holds the FileLock.
-    /// Throws OpenError: not a file, not a Steplog database, a newer schema, damaged, a network
-    /// file system.
+    /// Throws OpenError: not a file, not a Steplog database or of a newer schema (both are left as
+    /// they are), damaged, a migration that failed, a network file system. `migrations`: others
+    /// than the present ones, for tests.
     SqliteFile(const std::filesystem::path& path, const std::string& vfs,
-               const std::string& synchronous, bool create);
+               const std::string& synchronous, bool create,
+               const std::vector<Migration>& migrations = sqlite_migrations());
 
     SQLite::Database& database() { return database_; }
     const Hash& payload_hash_key() const { return payload_hash_key_; }
@@ -38,9 +41,11 @@ class SqliteFile {
     void leave_as_it_is();
 
   private:
+    void restrict();
+    void refuse_strangers(int newest);
     void configure(const std::string& synchronous);
     void verify();
-    void migrate();
+    void migrate(const std::vector<Migration>& migrations);
     void load_payload_hash_key();
 
     SQLite::Database database_;
