@@ -209,6 +209,22 @@ TEST_F(RestoreTest, IsInDoubtOfAttemptsThatWereRefusedBeforeIt) {
     EXPECT_EQ(house.error_code("w/1"), "in_doubt");
 }
 
+// What the mark is worth: a plain copy of a database at rest has none.
+TEST_F(RestoreTest, KnowsNothingOfAPlainCopy) {
+    looks = true;
+    with({.repeat = Repeat::at_most_once});
+    const auto copy = house.back_up();
+    SQLite::Database(copy.string(), SQLite::OPEN_READWRITE)
+        .exec("DELETE FROM meta WHERE name='backup'");
+    deliver("e", start_ms);
+    house.run_to_the_end();
+    house.restore(copy);
+    EXPECT_TRUE(house.restored.empty());
+    deliver("e", start_ms);
+    house.run_to_the_end();
+    EXPECT_EQ(done["w/e"], 2) << "nobody looked";
+}
+
 // --- once keys
 
 class LostOnceKey : public ::testing::Test {

@@ -1,5 +1,6 @@
 // The flagship after a backup was restored: customers whom the lost history served, and whose
 // events come again, keep their one account and their one e-mail.
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <gmock/gmock.h>
 
 #include "engine/backup.h"
@@ -20,6 +21,11 @@ class RestoredProvisioning : public ProvisionWorld {
         std::filesystem::copy_file(directory.path() / "backup.db", database(),
                                    std::filesystem::copy_options::overwrite_existing);
         open();
+    }
+    /// As a plain copy of a database at rest would be: it has no mark.
+    void take_the_mark_away() {
+        SQLite::Database((directory.path() / "backup.db").string(), SQLite::OPEN_READWRITE)
+            .exec("DELETE FROM meta WHERE name='backup'");
     }
     sandbox::Purchase buy() {
         return world.purchase({.email = "customer" + std::to_string(++buyers) + "@example.com"});
@@ -42,6 +48,7 @@ class RestoredProvisioning : public ProvisionWorld {
         emails = world.emails().size();
         effects = world.effects();
         clock.advance(until_restored);
+        if (!marked) take_the_mark_away();
         restore();
         for (const auto* purchases : {&before, &after})
             for (const auto& purchase : *purchases) accept(purchase.events);
@@ -52,6 +59,7 @@ class RestoredProvisioning : public ProvisionWorld {
     std::vector<sandbox::Purchase> before, after;
     sandbox::Purchase interrupted;
     int buyers = 0;
+    bool marked = true;
     std::size_t users = 0, emails = 0;
     std::map<std::string, int> effects;
 };
@@ -88,6 +96,13 @@ TEST_F(RestoredProvisioning, AsksAPersonAboutMailThatCanNoLongerBeFolded) {
     run();
     EXPECT_EQ(world.users().size(), users + 1);
     EXPECT_EQ(world.emails().size(), emails + 1);
+}
+
+// The control: these tests see what the mark prevents.
+TEST_F(RestoredProvisioning, WithoutTheMarkSendsMailAgain) {
+    marked = false;
+    lose_a_day(hours(30));
+    EXPECT_GT(world.emails().size(), emails);
 }
 
 }  // namespace
