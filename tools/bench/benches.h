@@ -14,6 +14,8 @@ std::vector<Result> bench_engine(const Options& options);
 std::vector<Result> bench_latency(const Options& options);
 /// Signed events per second, acknowledged when durable, beside a bare httplib and a bare writer.
 std::vector<Result> bench_webhook(const Options& options);
+/// Requests per second that the front alone answers, beside the library's own server.
+std::vector<Result> bench_front(const Options& options);
 /// SIGKILL with thousands of unfinished instances; how soon they go on.
 std::vector<Result> bench_recovery(const Options& options);
 /// Sleeping instances: memory, idle CPU, start, and how late timers fire.

@@ -19,22 +19,25 @@ namespace {
 
 class Connection {
   public:
-    explicit Connection(int port) : port_(port) { connect(); }
-    ~Connection() { close(socket_); }
+    Connection(int port, bool keep) : port_(port), keep_(keep) {}
+    ~Connection() { disconnect(); }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
     /// The answer's status. A server may end a kept connection after so many requests.
     int exchange(const std::string& request) {
+        if (socket_ < 0) connect();
         const int status = send_and_read(request);
-        if (closes_) {
-            close(socket_);
-            connect();
-        }
+        if (closes_ || !keep_) disconnect();
         return status;
     }
 
   private:
+    void disconnect() {
+        if (socket_ >= 0) close(socket_);
+        socket_ = -1;
+    }
+
     void connect() {
         socket_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         sockaddr_in address{};
@@ -45,6 +48,9 @@ class Connection {
             throw std::runtime_error("the load cannot connect");
         const int on = 1;
         setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        // A server that never answers must not hold the measure for ever.
+        const timeval patience{.tv_sec = 10, .tv_usec = 0};
+        setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     }
 
     int send_and_read(const std::string& request) {
@@ -83,6 +89,7 @@ class Connection {
     }
 
     const int port_;
+    const bool keep_;
     int socket_ = -1;
     bool closes_ = false;
     std::string received_;
@@ -99,7 +106,7 @@ HttpSeen run_load(const HttpLoad& load) {
     const auto until = begun + std::chrono::duration_cast<Steady::duration>(
                                    std::chrono::duration<double>(load.seconds));
     const auto work = [&](Samples& samples) {
-        Connection connection(load.port);
+        Connection connection(load.port, load.keep);
         while (true) {
             const std::uint64_t n = next++;
             auto due = Steady::now();

@@ -13,6 +13,7 @@ namespace steplog::bench {
 struct HttpLoad {
     int port = 0;
     int connections = 1;
+    bool keep = true;  // false: each request on a connection of its own
     double seconds = 5;
     /// 0: each connection sends the next when it has the last answer. Otherwise so many a second
     /// over all connections, on time whatever the answers take, and measured from the planned time.

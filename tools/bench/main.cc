@@ -18,6 +18,7 @@ constexpr const char* examples = R"(Measures (all, when none is named):
   engine    workflows/s, 1, 64 and 256 in flight, beside a bare SQLite loop
   latency   one workflow at a time, beside the same commits
   webhook   signed, durable events/s over HTTP, beside a bare httplib and a bare writer
+  front     requests/s of the front alone, beside cpp-httplib's own server
   recovery  SIGKILL with 10,000 unfinished instances: how soon they go on
   sleepers  1,000,000 sleeping instances: memory, idle CPU, start, lateness
   backlog   50,000 instances due at once, and a provider that takes 50 ms
@@ -35,8 +36,9 @@ mean something. Exit codes: 0 done, 1 failed, 2 wrong usage.)";
 using Bench = std::vector<bench::Result> (*)(const bench::Options&);
 const std::vector<std::pair<std::string, Bench>> benches = {
     {"engine", bench::bench_engine},     {"latency", bench::bench_latency},
-    {"webhook", bench::bench_webhook},   {"recovery", bench::bench_recovery},
-    {"sleepers", bench::bench_sleepers}, {"backlog", bench::bench_backlog},
+    {"webhook", bench::bench_webhook},   {"front", bench::bench_front},
+    {"recovery", bench::bench_recovery}, {"sleepers", bench::bench_sleepers},
+    {"backlog", bench::bench_backlog},
 };
 
 int measure(const CommonOptions& common, bench::Options options,
