@@ -149,6 +149,8 @@ void Context::settle_handed_in() {
 
 Advanced Context::commit(const Advance& advance) {
     while (true) {
+        // Not handed in after all, for want of memory: it comes first.
+        if (replay_->handed_in && !replay_->handed_in_result.valid()) settle_handed_in();
         // Handed in behind the last outcome, so that one commit carries both.
         auto result = surroundings_.store.advance(advance);
         bool outcome_lost = false;

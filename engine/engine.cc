@@ -121,7 +121,11 @@ struct Engine::Impl {
                 try {
                     result = store.claim({.limit = limit, .busy = busy}).get();
                 } catch (const StoreError& error) {
-                    if (error.kind() == StoreError::Kind::failed) fail(error.what());
+                    // A claim that is refused would be refused for ever, and nobody be claimed any
+                    // more: the file is damaged, and a start says so.
+                    if (error.kind() == StoreError::Kind::failed ||
+                        error.kind() == StoreError::Kind::constraint)
+                        fail(error.what());
                     pause = full_pause;
                 }
                 lock.lock();
@@ -184,20 +188,32 @@ void Engine::start() {
 Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance> instance) {
     if (stopping()) throw StoreError(StoreError::Kind::closed, "the engine is stopping");
     const bool promised = instance && impl_->promise_worker();
+    const auto take_back = [&] {
+        if (!promised) return;
+        std::lock_guard lock(impl_->mutex);
+        ++impl_->free;
+    };
     Accepted accepted;
     try {
         accepted = impl_->store.accept(std::move(event), std::move(instance), promised).get();
     } catch (const StoreError& error) {
+        take_back();
         if (error.kind() == StoreError::Kind::failed) impl_->fail(error.what());
-        if (promised) {
-            std::lock_guard lock(impl_->mutex);
-            ++impl_->free;
-        }
+        throw;
+    } catch (...) {
+        take_back();  // no memory to hand it in with: nothing was written
         throw;
     }
-    std::lock_guard lock(impl_->mutex);
+    std::unique_lock lock(impl_->mutex);
     if (accepted.claimed) {
-        impl_->give(std::move(*accepted.claimed));
+        try {
+            impl_->give(std::move(*accepted.claimed));
+        } catch (...) {
+            // Claimed by us and held by nobody: only another life would take it.
+            lock.unlock();
+            impl_->fail("there is no memory left");
+            throw;
+        }
         accepted.claimed.reset();
     } else if (promised) {
         ++impl_->free;

@@ -13,6 +13,9 @@ bool concerns_item_alone(const SQLite::Exception& error) {
            code == SQLITE_RANGE;
 }
 
+constexpr const char* no_memory =
+    "there is no memory left; the process must end, and a restart recovers what was committed";
+
 }  // namespace
 
 GroupCommit::GroupCommit(SQLite::Database& database, GroupCommitOptions options)
@@ -160,6 +163,10 @@ void GroupCommit::commit(Batch& batch) {
         roll_back();
         refuse(end_for_good(error.what()));
         return;
+    } catch (const std::bad_alloc&) {
+        roll_back();
+        refuse(end_for_good(no_memory));
+        return;
     }
     if (!answered) answer();
     if (options_.on_commit) options_.on_commit(batch.size(), took);
@@ -169,6 +176,8 @@ void GroupCommit::commit(Batch& batch) {
         options_.after_commit();
     } catch (const SQLite::Exception& error) {
         give_up(error);
+    } catch (const std::bad_alloc&) {
+        end_for_good(no_memory);
     }
 }
 
@@ -189,6 +198,8 @@ void GroupCommit::run_item(Item& item) {
         item.failed_alone = std::make_exception_ptr(
             StoreError(StoreError::Kind::constraint,
                        fmt::format("the store refused the write: {}", error.what())));
+    } catch (const std::bad_alloc&) {
+        throw;  // as SQLITE_NOMEM: who knows what else was left half done
     } catch (const std::exception&) {
         item.failed_alone = std::current_exception();
     }

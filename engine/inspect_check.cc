@@ -2,6 +2,7 @@
 // asked because the file is damaged counts as broken. Everything is read in one transaction, so a
 // live server's half-done work is never seen.
 #include <fmt/format.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -258,6 +259,7 @@ Check ask(Statements& statements, Payloads& payloads, const Promise& promise) {
     try {
         promise.ask(statements, payloads, check);
     } catch (const SQLite::Exception& error) {
+        if ((error.getErrorCode() & 0xff) == SQLITE_NOMEM) throw;  // says nothing of the file
         note(check, fmt::format("this cannot be looked at: {}", error.what()));
     } catch (const InspectError& error) {
         note(check, error.what());

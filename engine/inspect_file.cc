@@ -193,6 +193,11 @@ void ReadOnlyDatabase::throw_explained(const SQLite::Exception& error) const {
     if (code == SQLITE_CORRUPT)
         refuse(fmt::format("{} is damaged ({}): run workflow-inspect check, then restore a backup",
                            path_.string(), error.what()));
+    if (code == SQLITE_NOMEM)
+        refuse(
+            fmt::format("there is not enough memory to read {}: end something else, or look on "
+                        "another machine at a copy",
+                        path_.string()));
     if (code == SQLITE_INTERRUPT)
         throw InspectError(InspectError::Kind::too_slow,
                            fmt::format("reading {} takes longer than 1 s, and a longer look would "

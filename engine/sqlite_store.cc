@@ -117,7 +117,7 @@ class SqliteStore final : public Store {
         } catch (const StoreError&) {
             // What lies under our names now, a write-ahead log included, is another's.
             file_.leave_as_it_is();
-        } catch (const SQLite::Exception&) {
+        } catch (const std::exception&) {
             // An unclean end is what every start is prepared for.
             return;
         }

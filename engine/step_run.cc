@@ -174,8 +174,9 @@ void Context::StepRun::use(const OnceVerdict& verdict) {
 // -----------------------------------------------------------------------------------
 
 Json Context::StepRun::invoke(const std::function<Json(const Attempt&)>& effect) {
+    Json result;
     try {
-        return complete(call(effect), Json::object());
+        result = call(effect);
     } catch (const RetryableError& error) {
         try_again(error.what(), error.details());
     } catch (const PermanentError& error) {
@@ -190,6 +191,9 @@ Json Context::StepRun::invoke(const std::function<Json(const Attempt&)>& effect)
         try_again("something that is not a std::exception was thrown",
                   {.code = "unclassified", .outcome = Outcome::unknown});
     }
+    // Outside: what goes wrong from here on is not the effect's, and a result that was handed in
+    // must not be followed by another attempt.
+    return complete(std::move(result), Json::object());
 }
 
 // --- the outcome

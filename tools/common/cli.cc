@@ -95,6 +95,9 @@ int run_program(const std::string& program, CLI::App& app, int argc, char** argv
     int code = exit_failed;
     try {
         code = run();
+    } catch (const std::bad_alloc&) {
+        std::fputs("there is not enough memory: end something else and try again\n", stderr);
+        return exit_failed;
     } catch (const std::exception& error) {
         complain(program, error.what());
         return exit_failed;
