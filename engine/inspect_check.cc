@@ -13,6 +13,7 @@
 #include "engine/inspect.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
+#include "engine/wal_file.h"
 #include "migrations/migrations.h"
 
 namespace steplog {
@@ -62,6 +63,18 @@ void ask_foreign_keys(Statements& statements, Payloads&, Check& check) {
     while (read.next())
         note(check, fmt::format("row {} of {} refers to a row of {} that is not there",
                                 read.integer(1), read.text(0), read.text(2)));
+}
+
+// What SQLite does not say: it takes the first damaged frame for the end of the log.
+void ask_wal(Statements& statements, Payloads&, Check& check) {
+    const char* file = sqlite3_db_filename(statements.database().getHandle(), "main");
+    if (!file) return;
+    ++check.looked_at;
+    const auto damage = find_wal_damage(std::string(file) + "-wal");
+    if (!damage) return;
+    note(check, fmt::format("frame {} of the write-ahead log is damaged, and {} commits behind it "
+                            "cannot be read",
+                            damage->frame, damage->commits_behind));
 }
 
 std::set<std::string> schema_of(Statements& statements) {
@@ -149,6 +162,7 @@ void ask_event_bodies(Statements& statements, Payloads& payloads, Check& check) 
 std::vector<Promise> promises() {
     return {
         {"integrity", "SQLite finds the file whole", ask_sqlite},
+        {"wal", "no commit is lost behind a damaged place of the write-ahead log", ask_wal},
         {"foreign_keys", "every row refers to rows that are there", ask_foreign_keys},
         {"schema", "every table, index, trigger and constraint of the schema is in force",
          ask_schema},

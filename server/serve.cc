@@ -19,6 +19,7 @@
 #include "server/front.h"
 #include "server/health.h"
 #include "server/log.h"
+#include "server/lost_commits.h"
 #include "server/metrics.h"
 #include "server/permissions.h"
 #include "server/process.h"
@@ -226,6 +227,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     SystemClock clock;
     SystemRandom random;
     Metrics metrics(STEPLOG_VERSION);
+    tell_of_lost_commits(log, settings.database);
     const auto store = open_sqlite_store(store_options(settings, metrics, log, on_fatal), clock);
     for (const auto& warning : loose_permissions(settings.database)) log.warn(warning);
     Outside outside(settings, clock);
