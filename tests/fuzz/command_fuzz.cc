@@ -1,0 +1,37 @@
+// Feeds lines to the server's end of the control socket, behind the guard: what a local user asks.
+// A resume is understood as it was written or refused with a sentence, never taken for more.
+#include <stdexcept>
+
+#include "engine/commands.h"
+#include "engine/json_guard.h"
+#include "tests/fuzz/fuzz.h"
+
+using namespace steplog;
+using fuzz::hold;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    std::string why_not;
+    const auto command = parse_guarded(fuzz::view_of(data, size), why_not);
+    if (!command) return 0;
+    try {
+        const ResumeRequest request = parse_resume_command(*command);
+        hold(request.limit >= 0);
+        hold(!command->contains("ids") || !request.ids.empty());
+        if (request.older_than) hold(*request.older_than >= Ms(0));
+        // Said again, it is the same request.
+        const ResumeRequest again = parse_resume_command(resume_command(request));
+        hold(again.ids == request.ids && again.state == request.state &&
+             again.workflow == request.workflow && again.step == request.step &&
+             again.error_code == request.error_code && again.limit == request.limit &&
+             again.older_than == request.older_than);
+    } catch (const std::invalid_argument& error) {
+        hold(*error.what() != '\0');
+    }
+    try {
+        const Resumed resumed = parse_resumed(*command);
+        hold(json_of(parse_resumed(json_of(resumed))) == json_of(resumed));
+    } catch (const std::invalid_argument& error) {
+        hold(*error.what() != '\0');
+    }
+    return 0;
+}
