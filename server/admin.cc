@@ -13,9 +13,12 @@ namespace steplog::server {
 namespace {
 
 constexpr std::string_view root = "/api/admin";
+constexpr std::string_view reconcile_path = "/api/admin/fix-missing-clerk-accounts";
 constexpr std::string_view instances_path = "/api/admin/instances";
+constexpr std::size_t key_body_bytes_max = 16 * 1024;  // read before anybody is known
 constexpr std::size_t reason_bytes_max = 1000;
 constexpr std::int64_t list_limit_max = 1'000'000;  // read as admin_list_max from there on
+constexpr int reconcile_limit_default = 100;
 
 /// What is wrong with a request; a fixed text.
 class BadRequest : public std::runtime_error {
@@ -44,6 +47,12 @@ class Parameters {
             throw BadRequest(fmt::format("{} must be a whole number from 1 to {}", name, max));
         return value;
     }
+    bool take_flag(const std::string& name) {
+        const auto text = take(name);
+        if (!text || *text == "false") return false;
+        if (*text != "true") throw BadRequest(fmt::format("{} must be true or false", name));
+        return true;
+    }
     /// After all that are known were taken.
     void expect_no_more(const std::string& known) const {
         if (!query_.empty()) throw BadRequest("a parameter is not known here; known are: " + known);
@@ -60,6 +69,18 @@ Json object_in(const std::string& body) {
     auto json = parse_guarded(body, why_not);
     if (!json || !json->is_object()) throw BadRequest("the body must be empty or a JSON object");
     return std::move(*json);
+}
+
+/// The key in the body of the one route that takes it there; "" for none.
+std::string key_in(const AdminRequest& request) {
+    if (request.path != reconcile_path || request.method != "POST" || request.body.empty() ||
+        request.body.size() > key_body_bytes_max || !request.authorization.empty())
+        return "";
+    std::string why_not;
+    const auto json = parse_guarded(request.body, why_not);
+    if (!json || !json->is_object()) return "";
+    const auto key = json->find("adminKey");
+    return key != json->end() && key->is_string() ? key->get<std::string>() : "";
 }
 
 std::string reason_in(const std::string& body) {
@@ -134,7 +155,7 @@ void AdminApi::add_to(httplib::Server& routes) {
 }
 
 Answer AdminApi::answer(const AdminRequest& request) {
-    const auto verdict = guard_.judge(request.authorization, "", request.address);
+    const auto verdict = guard_.judge(request.authorization, key_in(request), request.address);
     if (verdict.refusal) return guard_.dress(*verdict.refusal);
     try {
         return guard_.dress(route(request, verdict.key));
@@ -148,6 +169,8 @@ Answer AdminApi::answer(const AdminRequest& request) {
 }
 
 Answer AdminApi::route(const AdminRequest& request, std::size_t key) {
+    if (request.path == reconcile_path)
+        return request.method == "POST" ? reconcile(request, key) : only("POST");
     if (request.path == instances_path)
         return request.method == "GET" ? list(request) : only("GET");
     const std::string below = std::string(instances_path) + "/";
@@ -202,6 +225,19 @@ Answer AdminApi::change(const AdminRequest& request, const std::string& id, cons
     const std::string whole = instances_.find(id);
     if (auto refusal = guard_.refuse_change(key)) return *refusal;
     return verb == "cancel" ? instances_.cancel(whole, reason) : instances_.resume(whole);
+}
+
+Answer AdminApi::reconcile(const AdminRequest& request, std::size_t key) {
+    Parameters parameters(request.query);
+    const bool dry_run = parameters.take_flag("dryRun");
+    const auto limit = parameters.take_count("limit", steps::reconcile_limit_max);
+    parameters.expect_no_more("dryRun, limit");
+    const Json object = object_in(request.body);
+    for (const auto& [name, value] : object.items())
+        if (name != "adminKey") throw BadRequest(R"(the body may hold {"adminKey":"..."} only)");
+    if (!dry_run)
+        if (auto refusal = guard_.refuse_change(key)) return *refusal;
+    return reconciliation_.run(dry_run, static_cast<int>(limit.value_or(reconcile_limit_default)));
 }
 
 }  // namespace steplog::server

@@ -7,6 +7,7 @@
 
 #include "server/admin_guard.h"
 #include "server/admin_instances.h"
+#include "server/admin_reconcile.h"
 
 namespace steplog::server {
 
@@ -22,15 +23,16 @@ struct AdminRequest {
 
 class AdminApi {
   public:
-    /// Both must outlive it.
-    AdminApi(AdminGuard& guard, AdminInstances& instances) : guard_(guard), instances_(instances) {}
+    /// All three must outlive it.
+    AdminApi(AdminGuard& guard, AdminInstances& instances, Reconciliation& reconciliation)
+        : guard_(guard), instances_(instances), reconciliation_(reconciliation) {}
 
     /// Registers the routes. This object must outlive the front's last answer.
     void add_to(httplib::Server& routes);
 
     /// CONTRACT's answers, as JSON, never with a byte of the request in them. 401 and 429 as
-    /// AdminGuard says; 400 for a parameter or a body that is not understood or that nobody knows;
-    /// 404, 405, 409; 503 when the database cannot
+    /// AdminGuard says; 400 for a parameter or a body that is not understood or that nobody knows
+    /// (a misspelt dryRun must not become a real run); 404, 405, 409; 503 when the database cannot
     /// be read or written just now.
     Answer answer(const AdminRequest& request);
 
@@ -40,9 +42,11 @@ class AdminApi {
     Answer instance(const AdminRequest& request, std::string id, std::size_t key);
     Answer change(const AdminRequest& request, const std::string& id, const std::string& verb,
                   std::size_t key);
+    Answer reconcile(const AdminRequest& request, std::size_t key);
 
     AdminGuard& guard_;
     AdminInstances& instances_;
+    Reconciliation& reconciliation_;
 };
 
 }  // namespace steplog::server

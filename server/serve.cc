@@ -91,12 +91,16 @@ EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metric
 
 /// The admin API and what it stands on; nothing without a key.
 struct Admin {
-    Admin(const Settings& settings, Engine& engine, const Clock& clock, Log& log)
+    Admin(const Settings& settings, Engine& engine, EngineDesk& desk, const Clock& clock,
+          Random& random, Log& log)
         : guard({.keys = settings.admin_keys, .https = !settings.tls_cert.empty()}, clock, log),
           instances(engine, {settings.database, settings.encryption_keys}, clock, log),
-          api(guard, instances) {}
+          reconciliation(engine, desk, clock, random,
+                         {.file = {settings.database, settings.encryption_keys}}),
+          api(guard, instances, reconciliation) {}
     AdminGuard guard;
     AdminInstances instances;
+    Reconciliation reconciliation;
     AdminApi api;
 };
 
@@ -233,8 +237,11 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     Outside outside(settings, clock);
     Registry registry;
     steps::register_provision_customer(registry, outside.providers);
+    EngineDesk desk(settings.database, clock);
+    steps::register_reconcile_accounts(registry, outside.providers, desk);
     Engine engine(*store, clock, random, std::move(registry),
                   engine_options(settings, log, metrics, on_fatal));
+    desk.attach(engine);
 
     FrontLog front_log(log);
     Front front(front_options(settings, front_log, metrics));
@@ -248,7 +255,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
          .front = [&front] { return front.stats(); },
          .ready = [&] { return readyz(store->health(), engine.stopping()).status == 200; }});
     metrics_route.add_to(front.routes());
-    Admin admin(settings, engine, clock, log);
+    Admin admin(settings, engine, desk, clock, random, log);
     if (!settings.admin_keys.empty()) admin.api.add_to(front.routes());
     const ControlServer control(control_socket_path(settings.database),
                                 [&](const Json& command, const std::string& actor) {

@@ -20,6 +20,13 @@ std::string lower_ascii(std::string text) {
     return text;
 }
 
+std::vector<std::string> only_ids(std::vector<std::string> values) {
+    values.erase(std::remove_if(values.begin(), values.end(),
+                                [](const auto& value) { return !is_provider_id(value); }),
+                 values.end());
+    return values;
+}
+
 }  // namespace
 
 bool ClerkUser::has_verified(const std::string& address) const {
@@ -110,6 +117,45 @@ std::optional<ClerkUser> ClerkClient::find_by_email(const std::string& email,
         if (matches && !unverified) unverified = std::move(user);
     }
     return unverified;
+}
+
+// Clerk takes up to 100 values of a parameter; long ones make shorter requests.
+std::vector<ClerkUser> ClerkClient::find_all(const std::string& parameter,
+                                             const std::vector<std::string>& values,
+                                             const std::string& doing, const Call& call) const {
+    constexpr int values_max = 50;
+    constexpr std::size_t query_bytes_max = 4000;
+    std::vector<ClerkUser> users;
+    for (std::size_t at = 0; at < values.size();) {
+        std::string query = "limit=500";
+        for (int taken = 0; at < values.size() && taken < values_max; ++taken) {
+            const std::string next = "&" + parameter + "=" + percent_encode(values[at]);
+            if (taken > 0 && query.size() + next.size() > query_bytes_max) break;
+            query += next;
+            ++at;
+        }
+        for (ClerkUser& user : list_users(query, doing, call)) users.push_back(std::move(user));
+    }
+    return users;
+}
+
+std::vector<ClerkUser> ClerkClient::find_all_by_id(const std::vector<std::string>& ids,
+                                                   const Call& call) const {
+    return find_all("user_id", only_ids(ids), "look up users", call);
+}
+
+std::vector<ClerkUser> ClerkClient::find_all_by_external_id(
+    const std::vector<std::string>& external_ids, const Call& call) const {
+    return find_all("external_id", only_ids(external_ids), "look up external ids", call);
+}
+
+std::vector<ClerkUser> ClerkClient::find_all_by_email(const std::vector<std::string>& emails,
+                                                      const Call& call) const {
+    // Clerk keeps addresses in lower case.
+    std::vector<std::string> lower;
+    for (const std::string& email : emails)
+        if (!email.empty()) lower.push_back(lower_ascii(email));
+    return find_all("email_address", lower, "look up e-mail addresses", call);
 }
 
 ClerkUser ClerkClient::create_user(const NewClerkUser& user, const Call& call) const {

@@ -57,6 +57,15 @@ class ClerkClient {
     /// who only claims it.
     std::optional<ClerkUser> find_by_email(const std::string& email, const Call& call) const;
 
+    /// The users that have any of these ids, external ids or addresses; a few requests for many.
+    /// What is not one of a provider's ids, and empty addresses, are not asked for.
+    std::vector<ClerkUser> find_all_by_id(const std::vector<std::string>& ids,
+                                          const Call& call) const;
+    std::vector<ClerkUser> find_all_by_external_id(const std::vector<std::string>& external_ids,
+                                                   const Call& call) const;
+    std::vector<ClerkUser> find_all_by_email(const std::vector<std::string>& emails,
+                                             const Call& call) const;
+
     /// Creates a user without a password, its address verified. Throws Refusal 422
     /// "form_identifier_exists" when the address or the external_id is taken.
     ClerkUser create_user(const NewClerkUser& user, const Call& call) const;
@@ -71,6 +80,9 @@ class ClerkClient {
                                 const Call& call) const;
 
   private:
+    std::vector<ClerkUser> find_all(const std::string& parameter,
+                                    const std::vector<std::string>& values,
+                                    const std::string& doing, const Call& call) const;
     std::vector<ClerkUser> list_users(const std::string& query, const std::string& doing,
                                       const Call& call) const;
     ClerkUser read_user(const Json& user, const ProviderRequest& request) const;

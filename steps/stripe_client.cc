@@ -87,6 +87,28 @@ Json StripeClient::get_event(const std::string& id, const std::string& account,
     return get("event", "/v2/core/events/" + id, id, account, call);
 }
 
+SubscriptionPage StripeClient::list_subscriptions(const std::string& after, int limit,
+                                                  const Call& call) const {
+    ProviderRequest request{
+        .method = "GET",
+        .target = fmt::format("/v1/subscriptions?limit={}&expand%5B%5D=data.customer", limit),
+        .doing = "list subscriptions"};
+    if (!after.empty()) {
+        require_id(after);
+        request.target += "&starting_after=" + after;
+    }
+    const Json list = api_.call(request, call);
+    const Json& data = value_at(list, {"data"});
+    if (!data.is_array()) api_.throw_bad_reply(request);
+    SubscriptionPage page;
+    page.has_more = flag_at(list, {"has_more"}).value_or(false);
+    for (const Json& subscription : data) {
+        if (!is_provider_id(text_at(subscription, {"id"}))) api_.throw_bad_reply(request);
+        page.subscriptions.push_back(subscription);
+    }
+    return page;
+}
+
 void StripeClient::update_metadata(const std::string& what, const std::string& path,
                                    const std::string& id, const std::string& key,
                                    const std::string& value, const std::string& account,

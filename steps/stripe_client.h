@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "steps/provider.h"
 
@@ -23,6 +24,12 @@ struct StripeOptions {
 /// letters, digits, '_' and '-' between single slashes. Nothing in it can name another host or
 /// leave the path.
 bool is_safe_stripe_path(std::string_view path);
+
+/// Part of a list of subscriptions, newest first.
+struct SubscriptionPage {
+    std::vector<Json> subscriptions;  // each with an id; "customer" is the object, or its id
+    bool has_more = false;
+};
 
 class StripeClient {
   public:
@@ -47,6 +54,11 @@ class StripeClient {
 
     /// GET /v2/core/events/{id}.
     Json get_event(const std::string& id, const std::string& account, const Call& call) const;
+
+    /// Those that were not cancelled, behind the subscription `after` ("": from the newest), at
+    /// most `limit` (1 to 100).
+    SubscriptionPage list_subscriptions(const std::string& after, int limit,
+                                        const Call& call) const;
 
     /// Sets one metadata key and leaves the others. Carries call.idempotency_key.
     void update_customer_metadata(const std::string& id, const std::string& key,

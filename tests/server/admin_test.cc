@@ -64,11 +64,26 @@ TEST_F(AdminApiTest, LetsInWhoeverHasAKeyAndNobodyElse) {
     EXPECT_THAT(logged, Not(HasSubstr("an-admin-key")));
 }
 
-TEST_F(AdminApiTest, TakesTheKeyFromTheHeaderOnly) {
-    AdminRequest in_body =
-        post("/api/admin/instances/x/cancel", {}, R"({"adminKey":")" + admin_key + R"("})");
-    in_body.authorization = "";
-    EXPECT_EQ(api->answer(in_body).status, 401);
+TEST_F(AdminApiTest, TakesTheKeyFromTheBodyOnOneRouteOnly) {
+    AdminRequest request =
+        post("/api/admin/fix-missing-clerk-accounts", {{"dryRun", "true"}, {"limit", "10"}},
+             R"({"adminKey":")" + admin_key + R"("})");
+    request.authorization = "";
+    EXPECT_EQ(api->answer(request).status, 200);
+    AdminRequest with_wrong_header = request;
+    with_wrong_header.authorization = "Bearer wrong";
+    EXPECT_EQ(api->answer(with_wrong_header).status, 401);
+    for (const std::string body :
+         {R"({"adminKey":"wrong"})", R"({"adminKey":1})", R"({"adminKey":null})", "[]", "{",
+          R"({"adminkey":"an-admin-key-for-tests"})",
+          R"({"adminKey":"an-admin-key-for-tests","adminKey":"an-admin-key-for-tests"})"}) {
+        AdminRequest wrong = request;
+        wrong.body = body;
+        EXPECT_EQ(api->answer(wrong).status, 401) << body;
+    }
+    AdminRequest elsewhere = post("/api/admin/instances/x/cancel", {}, request.body);
+    elsewhere.authorization = "";
+    EXPECT_EQ(api->answer(elsewhere).status, 401);
     AdminRequest in_query = get("/api/admin/instances", {{"adminKey", admin_key}});
     in_query.authorization = "";
     EXPECT_EQ(api->answer(in_query).status, 401);
@@ -163,7 +178,10 @@ TEST_F(AdminApiTest, RefusesParametersThatItDoesNotUnderstand) {
                                              "99999999999999999999",
                                              std::string(1, '\0')};
     for (const std::string& limit : limits) {
-        ask(get("/api/admin/instances", {{"limit", limit}}), 400);
+        for (AdminRequest request : {get("/api/admin/instances", {{"limit", limit}}),
+                                     post("/api/admin/fix-missing-clerk-accounts",
+                                          {{"dryRun", "true"}, {"limit", limit}})})
+            ask(request, 400);
     }
     for (const Query& query :
          {Query{{"state", "broken"}}, Query{{"state", ""}}, Query{{"older_than", "1"}},
@@ -172,6 +190,12 @@ TEST_F(AdminApiTest, RefusesParametersThatItDoesNotUnderstand) {
         EXPECT_EQ(answer.status, 400);
         EXPECT_THAT(answer.body, Not(HasSubstr("svg")));
     }
+    // A misspelt dryRun must not become a real run.
+    for (const Query& query : {Query{{"dryrun", "true"}}, Query{{"dryRun", "yes"}},
+                               Query{{"dryRun", "1"}}, Query{{"dry_run", "true"}}})
+        ask(post("/api/admin/fix-missing-clerk-accounts", query), 400);
+    ask(post("/api/admin/fix-missing-clerk-accounts", {}, R"({"dryRun":true})"), 400);
+    EXPECT_EQ(sql("SELECT count(*) FROM instances"), "0");
 }
 
 TEST_F(AdminApiTest, ShowsAnInstanceByWhateverMeansIt) {
@@ -233,7 +257,8 @@ TEST_F(AdminApiTest, TakesEachPathByItsMethodOnly) {
     ask(post("/api/admin/instances/" + id), 405);
     ask(get("/api/admin/instances/" + id + "/resume"), 405);
     ask(get("/api/admin/instances/" + id + "/cancel"), 405);
-    EXPECT_EQ(header(api->answer(get("/api/admin/instances/x/resume")), "Allow"), "POST");
+    ask(get("/api/admin/fix-missing-clerk-accounts"), 405);
+    EXPECT_EQ(header(api->answer(get("/api/admin/fix-missing-clerk-accounts")), "Allow"), "POST");
     EXPECT_EQ(state(id), "stuck");
 }
 

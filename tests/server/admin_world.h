@@ -1,5 +1,5 @@
 // The admin API over the engine, provision_customer and the sandbox, in the test's own thread: a
-// request is a value.
+// request is a value, and whoever waits makes the engine run.
 #pragma once
 
 #include "server/admin.h"
@@ -17,6 +17,7 @@ class AdminWorld : public testing::ProvisionWorld {
     /// As if the server ended and was started again on the same file.
     void begin() {
         api.reset();
+        reconciliation.reset();
         instances.reset();
         engine.reset();
         store.reset();
@@ -24,13 +25,20 @@ class AdminWorld : public testing::ProvisionWorld {
             {.database = database, .writer_thread = false, .synchronous = "OFF"}, clock);
         Registry registry;
         steps::register_provision_customer(registry, providers);
+        steps::register_reconcile_accounts(registry, providers, desk);
         engine = std::make_unique<Engine>(
             *store, clock, random, std::move(registry),
             EngineOptions{.workers = 0, .on_transition = [this](const Transitioned& transition) {
                               transitions.push_back(transition);
+                              if (on_transition) on_transition(transition);
                           }});
+        desk.attach(*engine);
         instances.emplace(*engine, InspectedFile{database}, clock, log);
-        api.emplace(guard, *instances);
+        reconciliation.emplace(
+            *engine, desk, clock, random,
+            Reconciliation::Options{
+                .file = {database}, .patience = Ms(300), .pause = [this](Ms) { on_pause(); }});
+        api.emplace(guard, *instances, *reconciliation);
     }
 
     static AdminRequest get(const std::string& path,
@@ -55,6 +63,12 @@ class AdminWorld : public testing::ProvisionWorld {
         EXPECT_EQ(answer.status, status) << request.path << ": " << answer.body;
         return Json::parse(answer.body, nullptr, false);
     }
+    Json reconcile(bool dry_run, int limit = 100) {
+        return ask(post("/api/admin/fix-missing-clerk-accounts",
+                        {{"dryRun", dry_run ? "true" : "false"}, {"limit", std::to_string(limit)}}),
+                   200);
+    }
+
     std::string sql(const std::string& query) {
         store->flush();
         SQLite::Database reader(database, SQLite::OPEN_READONLY);
@@ -66,11 +80,15 @@ class AdminWorld : public testing::ProvisionWorld {
     }
 
     const std::string database = (directory.path() / "steplog.db").string();
+    std::function<void()> on_pause = [this] { engine->run_until_idle(); };
+    std::function<void(const Transitioned&)> on_transition;
     std::string logged;
     Log log{{LogLevel::debug, LogFormat::text,
              [this](const std::string& line) { logged += line + "\n"; }}};
+    EngineDesk desk{database, clock};
     AdminGuard guard{{.keys = {admin_key, other_admin_key}}, clock, log};
     std::optional<AdminInstances> instances;
+    std::optional<Reconciliation> reconciliation;
     std::optional<AdminApi> api;
 };
 

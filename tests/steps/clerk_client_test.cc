@@ -180,5 +180,26 @@ TEST_F(ClerkClientTest, TriesAgainWhatMayPass) {
     EXPECT_EQ(retryable([&] { client.find_by_email("a@b", call); }).code, "bad_reply");
 }
 
+TEST_F(ClerkClientTest, LooksManyUpInAFewRequests) {
+    std::vector<std::string> customers = {"no id", "+cus_include"};
+    for (int i = 0; i < 60; ++i) customers.push_back("cus_" + std::to_string(i));
+    transport.answer(200, "[" + user_json("user_1", "cus_1") + "]");
+    transport.answer(200, "[" + user_json("user_2", "cus_59") + "]");
+    const auto users = client.find_all_by_external_id(customers, call);
+    ASSERT_EQ(users.size(), 2U);
+    EXPECT_EQ(users[1].external_id, "cus_59");
+    ASSERT_EQ(transport.requests.size(), 2U);
+    EXPECT_EQ(transport.requests[0].target.substr(0, 50),
+              "/v1/users?limit=500&external_id=cus_0&external_id=");
+    EXPECT_EQ(transport.requests[0].target.find("include"), std::string::npos);
+
+    transport.answer(200, "[]");
+    client.find_all_by_email({"", "Ada+x@Example.com"}, call);
+    EXPECT_EQ(transport.requests.at(2).target,
+              "/v1/users?limit=500&email_address=ada%2Bx%40example.com");
+    EXPECT_TRUE(client.find_all_by_id({}, call).empty());
+    EXPECT_EQ(transport.requests.size(), 3U) << "nobody was asked for";
+}
+
 }  // namespace
 }  // namespace steplog::steps

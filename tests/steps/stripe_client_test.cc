@@ -199,5 +199,23 @@ TEST(RetryAfter, IsSecondsOrADateAndNeverMoreThanAnHour) {
     }
 }
 
+TEST_F(StripeClientTest, ListsSubscriptionsPageByPage) {
+    transport.answer(200, R"({"object":"list","has_more":true,"data":[{"id":"sub_1"}]})");
+    transport.answer(200, R"({"object":"list","has_more":false,"data":[]})");
+    const SubscriptionPage first = client.list_subscriptions("", 50, {});
+    ASSERT_EQ(first.subscriptions.size(), 1U);
+    EXPECT_TRUE(first.has_more);
+    EXPECT_FALSE(client.list_subscriptions("sub_1", 50, {}).has_more);
+    EXPECT_EQ(transport.requests.at(0).target,
+              "/v1/subscriptions?limit=50&expand%5B%5D=data.customer");
+    EXPECT_EQ(transport.requests.at(1).target,
+              "/v1/subscriptions?limit=50&expand%5B%5D=data.customer&starting_after=sub_1");
+    for (const char* bad :
+         {"{}", R"({"data":{}})", R"({"data":[{"id":"../x"}]})", R"({"data":[1]})"}) {
+        transport.answer(200, bad);
+        EXPECT_THROW(client.list_subscriptions("", 50, {}), RetryableError) << bad;
+    }
+}
+
 }  // namespace
 }  // namespace steplog::steps
