@@ -1,6 +1,7 @@
 #include "tests/support/crash_disk.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace steplog::testing {
 namespace {
@@ -59,6 +60,15 @@ std::shared_ptr<const Bytes> surviving(File& file, Survival survival, bool power
     return file.synced.share();
 }
 
+std::int64_t end_of(const Change& change) {
+    return change.truncates ? std::numeric_limits<std::int64_t>::max()
+                            : change.offset + static_cast<std::int64_t>(change.bytes.size());
+}
+
+bool overlap(const Change& left, const Change& right) {
+    return left.offset < end_of(right) && right.offset < end_of(left);
+}
+
 }  // namespace
 
 void apply_to(Bytes& bytes, const Change& change) {
@@ -107,10 +117,13 @@ void CrashDisk::change(File& file, Change change) {
 void CrashDisk::sync(File& file) {
     std::vector<Change> doomed;
     for (Change& change : file.pending) {
-        if (change.doomed)
+        if (change.doomed) {
             doomed.push_back(std::move(change));
-        else
-            apply_to(file.synced.own(), change);
+            continue;
+        }
+        apply_to(file.synced.own(), change);
+        // What is durable now is not undone by older bytes that were given up.
+        std::erase_if(doomed, [&](const Change& older) { return overlap(older, change); });
     }
     file.pending = std::move(doomed);
     const bool name_pending =
