@@ -155,22 +155,25 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
     const std::int64_t at = now();
     const bool queued = !instance.key.empty() && key_is_held(instance.key);
     const bool running = claim && !queued && instance.delay <= Ms(0);
-    std::optional<std::int64_t> due, owner, ticket;
-    if (!queued) due = at + (running ? lease_ms_ : instance.delay.count());
+    const std::int64_t earliest = at + instance.delay.count();
+    std::optional<std::int64_t> due;
+    if (!queued) due = running ? at + lease_ms_ : earliest;
+    std::optional<std::int64_t> owner, ticket;
     if (running) owner = owner_;
     if (queued) ticket = draw_ticket();
-    std::optional<std::string> waits_for;
+    std::optional<std::string> waits_for, not_before;
     if (queued) waits_for = "key";
+    if (queued && instance.delay > Ms(0)) not_before = std::to_string(earliest);
     const Hash genesis =
         genesis_hash(payload_hash_key_, instance.id, instance.workflow, input_hash);
     const std::string state = queued ? "queued" : running ? "running" : "pending";
     Query(statements_,
           "INSERT INTO "
-          "instances(id,workflow,version,state,due_at_ms,waits_for,owner,epoch,key,key_ticket,"
-          "holds_key,on_stuck,log_hash,input_payload,input_hash,created_at_ms,updated_at_ms) "
-          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-          instance.id, instance.workflow, instance.version, state, due, waits_for, owner,
-          running ? 1 : 0, or_null(instance.key), ticket, !instance.key.empty() && !queued,
+          "instances(id,workflow,version,state,due_at_ms,waits_for,waits_detail,owner,epoch,key,"
+          "key_ticket,holds_key,on_stuck,log_hash,input_payload,input_hash,created_at_ms,"
+          "updated_at_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          instance.id, instance.workflow, instance.version, state, due, waits_for, not_before,
+          owner, running ? 1 : 0, or_null(instance.key), ticket, !instance.key.empty() && !queued,
           steplog::to_string(instance.on_stuck), genesis, input_payload, input_hash, at, at)
         .run();
     Accepted accepted;
@@ -248,10 +251,11 @@ void SqliteTransitions::promote_next(const std::string& key) {
         "SELECT seq FROM instances WHERE key=? AND state='queued' ORDER BY key_ticket LIMIT 1",
         key);
     if (!next.next()) return;
+    // One that was started with a delay keeps its earliest time in waits_detail while it queues.
     Query(statements_,
-          "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, key_ticket=NULL, "
-          "holds_key=1, "
-          "updated_at_ms=? WHERE seq=?",
+          "UPDATE instances SET state='pending', "
+          "due_at_ms=max(?, coalesce(CAST(waits_detail AS INTEGER), 0)), waits_for=NULL, "
+          "waits_detail=NULL, key_ticket=NULL, holds_key=1, updated_at_ms=? WHERE seq=?",
           now(), now(), next.integer(0))
         .run();
 }
