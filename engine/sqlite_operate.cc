@@ -49,7 +49,9 @@ Resumed SqliteTransitions::resume(const ResumeRequest& request) {
     {
         const std::string state =
             request.state ? std::string(steplog::to_string(*request.state)) : "";
-        const std::int64_t before = now() - (request.older_than ? request.older_than->count() : 0);
+        // Without an age also those that a clock since set back dated into the future.
+        const std::int64_t before =
+            request.older_than ? now() - request.older_than->count() : INT64_MAX;
         Query find(statements_,
                    "SELECT seq, id FROM instances WHERE (state='stuck' OR (state='sleeping' AND "
                    "waits_for IN "
