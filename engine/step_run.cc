@@ -72,8 +72,9 @@ std::optional<Json> Context::StepRun::resolve_doubt(std::int64_t key_since_ms) {
         if (record_.remembered) next_generation();
         return std::nullopt;
     }
-    const std::int64_t window_ms = options_.idempotency_window.count();
-    if (window_ms > 0 && now() - key_since_ms < window_ms) return std::nullopt;
+    // An attempt from the future: the clock was set back, and nobody knows how old the key is.
+    const std::int64_t age_ms = now() - key_since_ms;
+    if (age_ms >= 0 && age_ms < options_.idempotency_window.count()) return std::nullopt;
     if (options_.repeat == Repeat::at_least_once || record_.decided) return std::nullopt;
     const bool lost = !record_.in_doubt && record_.lost_since_ms > 0;
     stuck("in_doubt",
