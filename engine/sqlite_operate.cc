@@ -253,7 +253,25 @@ int SqliteTransitions::purge_instances(std::int64_t finished_before_ms, int limi
         Query(statements_, "DELETE FROM entries WHERE instance=?", seq).run();
         Query(statements_, "DELETE FROM instances WHERE seq=?", seq).run();
     }
+    if (!ended.empty()) forget_bodies_for(ended);
     return static_cast<int>(ended.size());
+}
+
+// The bodies of all forms of the events that these instances came from. The rows must not go on
+// naming them: numbers of payloads that are gone are given to new ones.
+void SqliteTransitions::forget_bodies_for(const std::vector<std::int64_t>& instances) {
+    std::vector<std::pair<std::int64_t, std::int64_t>> bodies;
+    {
+        Query find(statements_,
+                   "SELECT seq, payload FROM events WHERE payload NOTNULL AND instance IN (SELECT "
+                   "value FROM json_each(?))",
+                   to_text(Json(instances)));
+        while (find.next()) bodies.emplace_back(find.integer(0), find.integer(1));
+    }
+    for (const auto& [event, payload] : bodies) {
+        Query(statements_, "DELETE FROM payloads WHERE id=?", payload).run();
+        Query(statements_, "UPDATE events SET payload=NULL WHERE seq=?", event).run();
+    }
 }
 
 int SqliteTransitions::purge_events(std::int64_t received_before_ms, int limit) {

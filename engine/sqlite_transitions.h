@@ -92,6 +92,7 @@ class SqliteTransitions {
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);
     int purge_instances(std::int64_t finished_before_ms, int limit);
+    void forget_bodies_for(const std::vector<std::int64_t>& instances);
     int purge_events(std::int64_t received_before_ms, int limit);
     void audit(const std::string& actor, const std::string& action, const std::string& target,
                const Json& detail);
