@@ -314,7 +314,10 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
     if (row.state == State::cancelled) facts.cancelled = how_cancelled(statements, row);
     if (!is_finished(row.state)) facts.lost_since_ms = lost_and_not_begun(statements, row);
     if (row.waits_for == WaitsFor::once) {
-        Query once(statements, "SELECT instance_id FROM once_keys WHERE key=?", row.waits_detail);
+        Query once(statements,
+                   "SELECT coalesce((SELECT id FROM instances WHERE seq=instance), instance_id) "
+                   "FROM once_keys WHERE key=?",
+                   row.waits_detail);
         if (once.next()) facts.once_owner = once.text(0);
     }
     if (row.waits_for == WaitsFor::circuit) {

@@ -339,20 +339,30 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
         verdict.kind = OnceVerdict::Kind::busy;
         return verdict;
     }
-    if (state == "in_doubt") {
-        verdict.kind = OnceVerdict::Kind::inherited;
+    // Inherited and not decided yet: instance_id still names whose attempt is in doubt, so that a
+    // crash before the decision does not lose it.
+    if (state == "in_doubt")
         Query(statements_,
-              "UPDATE once_keys SET key=?, state='claimed', instance=?, instance_id=?, step=?, "
-              "updated_at_ms=? WHERE key=?",
-              claim.key, row.seq, row.id, claim.step, now(), known.text(8))
+              "UPDATE once_keys SET key=?, state='claimed', instance=?, updated_at_ms=? WHERE "
+              "key=?",
+              claim.key, row.seq, now(), known.text(8))
             .run();
+    const bool undecided = state == "in_doubt" || verdict.instance_id != row.id;
+    if (undecided && !claim.decided) {
+        verdict.kind = OnceVerdict::Kind::inherited;
+    } else if (undecided) {
+        Query(statements_,
+              "UPDATE once_keys SET instance_id=?, step=?, updated_at_ms=? WHERE key=?", row.id,
+              claim.step, now(), claim.key)
+            .run();
+        verdict.instance_id = row.id;
     }
     return verdict;
 }
 
 void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
     int changed = 0;
-    if (settle.completed)
+    if (settle.completed) {
         changed =
             Query(
                 statements_,
@@ -360,13 +370,20 @@ void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
                 "WHERE key=? AND state='claimed' AND instance=?",
                 write_payload(row, settle.result), row.id, now(), settle.key, row.seq)
                 .run();
-    else
-        changed =
-            Query(statements_,
-                  "UPDATE once_keys SET state='free', instance=NULL, generation=generation+?, "
-                  "updated_at_ms=? WHERE key=? AND state='claimed' AND instance=?",
-                  settle.for_good, now(), settle.key, row.seq)
-                .run();
+    } else {
+        // The next attempt brings a request of its own; nobody would ever look for this one.
+        Query(statements_,
+              "DELETE FROM payloads WHERE id=(SELECT request FROM once_keys WHERE key=? AND "
+              "state='claimed' AND instance=?)",
+              settle.key, row.seq)
+            .run();
+        changed = Query(statements_,
+                        "UPDATE once_keys SET state='free', instance=NULL, request=NULL, "
+                        "generation=generation+?, updated_at_ms=? WHERE key=? AND "
+                        "state='claimed' AND instance=?",
+                        settle.for_good, now(), settle.key, row.seq)
+                      .run();
+    }
     if (changed == 0)
         throw StoreError(StoreError::Kind::constraint,
                          fmt::format("{} does not hold its once key", row.id));

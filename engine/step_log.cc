@@ -68,13 +68,11 @@ void StepRecord::apply(const Entry& entry) {
             break;
         case EntryKind::resumed:
             if (status == Status::completed) break;
-            if (status == Status::fresh) {
-                decided = lost_since_ms > 0 && flag_in(entry.data, "decided");
-                break;
-            }
+            decided = flag_in(entry.data, "decided");
+            // Without an attempt of its own: it may have inherited one through a once key.
+            if (status == Status::fresh) break;
             attempts = 0;
             trying_since_ms = 0;
-            decided = flag_in(entry.data, "decided");
             // Refused for certain: the provider may have stored its refusal under the key.
             if (!in_doubt && status != Status::started) {
                 ++generation;
@@ -96,6 +94,7 @@ void StepRecord::apply(const Entry& entry) {
 
 void StepRecord::lose(std::int64_t since_ms) {
     if (status == Status::completed) return;
+    decided = false;  // about what was known then
     lost_since_ms = lost_since_ms == 0 ? since_ms : std::min(lost_since_ms, since_ms);
 }
 

@@ -117,8 +117,9 @@ void Context::StepRun::next_generation() {
 // -----------------------------------------------------------------------------------
 
 std::optional<Json> Context::StepRun::write_intent() {
-    const Advance wanted = intent();
+    Advance wanted = intent();
     for (bool inherited = false;; inherited = true) {
+        if (wanted.once_claim) wanted.once_claim->decided = inherited;
         const Advanced written = context_.commit(wanted);
         if (!written.once || written.once->kind == OnceVerdict::Kind::granted) {
             if (written.once) use(*written.once);

@@ -81,6 +81,7 @@ struct OnceClaim {
     std::int64_t lost_since_ms = 0;  // it may have been done since then in a history that a restore
                                      // lost: a key that nobody holds is then inherited, in doubt
     std::optional<std::string> request = {};  // rendered request, stored with the first claim
+    bool decided = false;                     // what was inherited in doubt may be attempted again
 };
 
 /// What became of a once key. Only `granted` wrote the entries that came with the claim.
@@ -90,7 +91,7 @@ struct OnceVerdict {
         adopted,   // finished before by another: `result` holds what it recorded
         busy,      // another instance is at it: this one now waits and must suspend
         inherited  // ours now, but an attempt of a former owner is in doubt: decide, then claim
-                   // again
+                   // again as decided; until then every claim of ours is told so
     } kind = Kind::granted;
     std::string idempotency_key;
     std::optional<std::string> request;  // as stored by the first claim
