@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "engine/errors.h"
@@ -69,6 +70,7 @@ void rewrite_wal(const std::string& database, const std::string& vfs_name) {
         const_cast<char*>(sqlite3_create_filename(path.c_str(), (path + "-journal").c_str(),
                                                   (path + "-wal").c_str(), 0, nullptr)),
         [](char* made) { sqlite3_free_filename(made); });
+    if (!name) throw std::bad_alloc();
     const char* wal = sqlite3_filename_wal(name.get());
     int exists = 0;
     require(vfs->xAccess(vfs, wal, SQLITE_ACCESS_EXISTS, &exists), database);
