@@ -12,7 +12,6 @@
 #include <cstring>
 
 #include "engine/errors.h"
-#include "engine/wal_rewrite.h"
 #include "migrations/migrations.h"
 
 namespace steplog {
@@ -86,7 +85,6 @@ SQLite::Database open_writer(const fs::path& path, const std::string& vfs, bool 
         refuse_network_file_systems(path);
         refuse_foreign_wal(path);
     }
-    rewrite_wal(path.string(), vfs);
     const int flags = SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX |
                       (vfs.empty() ? SQLITE_OPEN_NOFOLLOW : 0) | SQLITE_OPEN_EXRESCODE;
     try {
