@@ -26,8 +26,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         hold(*pause >= Ms(0) && *pause <= std::chrono::hours(1));
         hold(!text.empty());
     }
-    std::int64_t number = 0;
-    for (const unsigned char c : text.substr(0, 8)) number = number * 256 + c;
+    std::uint64_t bits = 0;
+    for (const unsigned char c : text.substr(0, 8)) bits = bits << 8 | c;
+    const auto number = static_cast<std::int64_t>(bits);
     hold(format_rfc3339(number).size() == 24);
     hold(!rough_span(number).empty());
     return 0;
