@@ -100,6 +100,12 @@ std::int64_t pragma(SQLite::Database& database, const std::string& name) {
 
 }  // namespace
 
+std::string no_room_to_open(const fs::path& path) {
+    return fmt::format(
+        "there is no room on the disk of {}: free some space and start again; nothing is lost",
+        path.string());
+}
+
 SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::string& synchronous,
                        bool create, const std::vector<Migration>& migrations)
     : database_(open_writer(path, vfs, create)), checkpoint_at_frames_(checkpoint_frames) {
@@ -126,6 +132,7 @@ SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::
         if (code == SQLITE_CORRUPT)
             throw OpenError(
                 fmt::format("{} is damaged ({}): restore a backup", path.string(), error.what()));
+        if (code == SQLITE_FULL) throw OpenError(no_room_to_open(path));
         throw OpenError(fmt::format("cannot open {}: {} (SQLite code {})", path.string(),
                                     error.what(), error.getExtendedErrorCode()));
     }

@@ -15,6 +15,9 @@ namespace steplog {
 
 inline constexpr std::int64_t sqlite_application_id = 0x53544c47;  // "STLG"
 
+/// What is said when a full disk keeps a database from being opened.
+std::string no_room_to_open(const std::filesystem::path& path);
+
 class SqliteFile {
   public:
     /// Opens or creates, verifies and migrates. The caller holds the FileLock.

@@ -323,6 +323,7 @@ std::unique_ptr<Store> open_sqlite_store(SqliteOptions options, Clock& clock) {
     try {
         return std::make_unique<SqliteStore>(std::move(options), path, std::move(lock), clock);
     } catch (const SQLite::Exception& error) {
+        if ((error.getErrorCode() & 0xff) == SQLITE_FULL) throw OpenError(no_room_to_open(path));
         throw OpenError(fmt::format("cannot take over {}: {} (SQLite code {})", path.string(),
                                     error.what(), error.getExtendedErrorCode()));
     }
