@@ -19,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int checkpoint_frames = 1000;  // 4 MiB of WAL: a small WAL bounds what rot can take
 constexpr int truncate_frames = 8192;  // 32 MiB: readers held it back; empty it when they are gone
 constexpr int busy_ms =
     1000;  // only a reader that recovers a WAL beside us can make the writer wait
@@ -108,7 +107,7 @@ std::string no_room_to_open(const fs::path& path) {
 
 SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::string& synchronous,
                        bool create, const std::vector<Migration>& migrations)
-    : database_(open_writer(path, vfs, create)), checkpoint_at_frames_(checkpoint_frames) {
+    : database_(open_writer(path, vfs, create)) {
     try {
         restrict();
         refuse_strangers(migrations.back().number);
@@ -231,11 +230,16 @@ void SqliteFile::load_payload_hash_key() {
     write.exec();
 }
 
+void SqliteFile::checkpoint_every(int frames) {
+    checkpoint_frames_ = frames;
+    checkpoint_at_frames_ = wal_frames_ + frames;
+}
+
 void SqliteFile::checkpoint_if_due() {
-    if (wal_frames_ < wal_frames_seen_) checkpoint_at_frames_ = checkpoint_frames;
+    if (wal_frames_ < wal_frames_seen_) checkpoint_at_frames_ = checkpoint_frames_;
     wal_frames_seen_ = wal_frames_;
     if (wal_frames_ < checkpoint_at_frames_) return;
-    checkpoint_at_frames_ = wal_frames_ + checkpoint_frames;
+    checkpoint_at_frames_ = wal_frames_ + checkpoint_frames_;
     const int mode =
         wal_frames_ >= truncate_frames ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     sqlite3* handle = database_.getHandle();

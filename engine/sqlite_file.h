@@ -14,6 +14,8 @@
 namespace steplog {
 
 inline constexpr std::int64_t sqlite_application_id = 0x53544c47;  // "STLG"
+/// 4 MiB of WAL: a small WAL bounds what rot can take.
+inline constexpr int checkpoint_frames_default = 1000;
 
 /// What is said when a full disk keeps a database from being opened.
 std::string no_room_to_open(const std::filesystem::path& path);
@@ -31,6 +33,8 @@ class SqliteFile {
     SQLite::Database& database() { return database_; }
     const Hash& payload_hash_key() const { return payload_hash_key_; }
 
+    /// How large the WAL grows before checkpoint_if_due moves it, in pages.
+    void checkpoint_every(int frames);
     /// After a commit: moves the WAL into the database when it has grown. Never blocks on readers.
     void checkpoint_if_due();
     /// Moves everything, syncs the database and empties the WAL. False when readers kept a part of
@@ -54,7 +58,8 @@ class SqliteFile {
     SQLite::Database database_;
     int wal_frames_ = 0;       // in the WAL after the last commit
     int wal_frames_seen_ = 0;  // at the last look: fewer now means that the WAL began anew
-    int checkpoint_at_frames_;
+    int checkpoint_frames_ = checkpoint_frames_default;
+    int checkpoint_at_frames_ = checkpoint_frames_default;
     Hash payload_hash_key_{};
 };
 

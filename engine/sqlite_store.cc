@@ -81,6 +81,7 @@ class SqliteStore final : public Store {
           file_(path, options_.vfs, options_.synchronous, options_.create),
           transitions_(file_.database(), clock, file_.payload_hash_key(), options_.encryption_keys,
                        options_.lease, options_.program) {
+        if (options_.checkpoint_frames > 0) file_.checkpoint_every(options_.checkpoint_frames);
         if (lock_) {
             for (const auto& file :
                  {path, std::filesystem::path(path.string() + "-wal"), FileLock::path_of(path)})

@@ -36,6 +36,7 @@ struct SqliteOptions {
     std::string vfs = {};              // a registered SQLite VFS; the file lock is then not taken
     std::string synchronous = "FULL";  // negative controls only
     bool acknowledge_before_commit = false;  // negative control only
+    int checkpoint_frames = 0;  // pages of WAL between checkpoints, for tests; 0: as always
 };
 
 /// Opens, locks, checks and migrates the database, and makes this process its owner: instances that

@@ -1,0 +1,358 @@
+// The acts of a script.
+#include "tests/model/acts.h"
+
+#include "engine/inspect.h"
+
+namespace steplog::testing {
+namespace {
+
+Ms span(SeededRandom& dice) {
+    constexpr std::array<std::int64_t, 5> longest_ms = {3'000, 90'000, 3'600'000, 86'400'000,
+                                                        260'000'000};
+    return Ms(1 + dice.below(static_cast<std::uint64_t>(longest_ms[dice.below(5)])));
+}
+
+}  // namespace
+
+void Simulation::perform(const Act& act) {
+    Dice dice(act.dice);
+    if (watch_.telling)
+        watch_.tell(fmt::format("{} (clock {}, {} ms wrong)", to_string(act.kind), clock_.now_ms(),
+                                clock_.offset_ms));
+    switch (act.kind) {
+        case ActKind::deliver:
+            return deliver(dice);
+        case ActKind::deliver_again:
+            return deliver_again(dice);
+        case ActKind::keep_event:
+            return keep_event(dice);
+        case ActKind::deliver_purchase:
+            return deliver_purchase(dice);
+        case ActKind::work:
+            return work(1 + static_cast<int>(dice.below(6)));
+        case ActKind::let_pass:
+            return let_pass(span(dice));
+        case ActKind::reach_due:
+            return reach_due();
+        case ActKind::set_clock:
+            return set_clock(dice);
+        case ActKind::cut_power:
+            return cut_power(dice);
+        case ActKind::kill:
+            survival_ = dice.below(2) ? Survival::page_cache : Survival::synced;
+            return recover();
+        case ActKind::restart:
+            restart_needed_ = true;
+            return;
+        case ActKind::take_over:
+            outside_.interlude = [this, luck = dice.next()] { take_over(luck); };
+            return work(2);
+        case ActKind::stop:
+            outside_.interlude = [this] {
+                life_->engine().stop(Ms(0));
+                restart_needed_ = true;
+            };
+            return work(2);
+        case ActKind::resume_one:
+            return resume_one(dice);
+        case ActKind::resume_all:
+            return resume_all(dice);
+        case ActKind::purge:
+            return purge(dice);
+        case ActKind::fill_disk:
+            vfs_.set_capacity(vfs_.used() + 4096 * static_cast<std::int64_t>(dice.below(12)));
+            waits_for_room_ = static_cast<int>(dice.below(4));
+            return;
+        case ActKind::fail_disk:
+            return fail_disk(dice);
+        case ActKind::break_provider:
+            if (purchase_) purchase_->break_something(dice);
+            return;
+        case ActKind::renew:
+            return renew(dice);
+        case ActKind::deploy:
+            deployed_ = {.second_version = dice.below(2) == 0, .once_steps = dice.below(3) > 0};
+            restart_needed_ = true;
+            return;
+        case ActKind::look:
+            return look(dice);
+    }
+}
+
+void Simulation::after_act() {
+    former_lives_.clear();
+    if (vfs_.is_cut() || life_->failed()) {
+        restart_needed_ = false;
+        recover();
+        return;
+    }
+    compare(false);
+    if (restart_needed_ && watch_.clean()) {
+        restart_needed_ = false;
+        outside_.interlude = {};
+        end_life();
+        if (vfs_.is_cut()) return recover();
+        begin_life();
+    }
+}
+
+void Simulation::compare(bool wholly) {
+    const std::string difference = life_->reader().difference(watch_.truth(), wholly);
+    if (!difference.empty()) watch_.find("content", difference);
+}
+
+// Whoever meets a full disk waits; after a few waits there is room, or the process is told to end.
+bool Simulation::disk_is_full() {
+    if (--waits_for_room_ > 0) return true;
+    vfs_.set_capacity(0);
+    if (waits_for_room_ < 0) return true;
+    restart_needed_ = true;
+    return false;
+}
+
+void Simulation::failed(const StoreError& error) {
+    watch_.tell(fmt::format("  {}", error.what()));
+    if (error.kind() == StoreError::Kind::full) {
+        disk_is_full();
+        return;
+    }
+    const bool excused = vfs_.is_cut() || vfs_.has_failed() || restart_needed_;
+    if (!excused) watch_.find("store_error", error.what());
+}
+
+void Simulation::accept(std::optional<NewEvent> event, std::optional<NewInstance> instance) {
+    try {
+        const std::string id = instance ? instance->id : "";
+        const Ms delay = instance ? instance->delay : Ms(0);
+        life_->engine().accept(std::move(event), std::move(instance));
+        const ReferenceInstance* there = watch_.truth().find(id);
+        if (there && delay > Ms(0) && there->log.empty())
+            outside_.not_before(id, there->created_at_ms + delay.count());
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+void Simulation::deliver(Dice&) {
+    errands_.push_back(make_errand(script_.seed, static_cast<int>(errands_.size()) + 1));
+    const Errand& errand = errands_.back();
+    if (watch_.telling) watch_.tell(fmt::format("  {} {}", errand.id, errand.body));
+    std::optional<NewEvent> event;
+    if (!errand.by_hand) event = errand.new_event();
+    accept(std::move(event), errand.new_instance());
+}
+
+void Simulation::deliver_again(Dice& dice) {
+    if (errands_.empty()) return;
+    const Errand& errand = errands_[dice.below(errands_.size())];
+    const bool known = watch_.truth().events().contains({"shop", errand.event});
+    const bool there = watch_.truth().find(errand.id) != nullptr;
+    // What retention has taken is forgotten: a provider does not deliver so late.
+    if (ended_.contains(errand.id) && !there && (!known || errand.by_hand)) return;
+    if (errand.by_hand) return accept(std::nullopt, errand.new_instance());
+    NewEvent event = errand.new_event();
+    const auto form = dice.below(4);
+    if (form == 0 && known) event.body = R"({"another":"body"})";
+    if (form == 1 && there) event.id += "/other_form";
+    accept(std::move(event), errand.new_instance());
+}
+
+void Simulation::keep_event(Dice& dice) {
+    const bool odd = dice.below(2) == 0;
+    if (dice.below(3) > 0 || kept_events_ == 0) ++kept_events_;
+    accept(NewEvent{.source = "shop",
+                    .id = fmt::format("kept_{}", kept_events_),
+                    .type = "",
+                    .subject = "",
+                    .disposition =
+                        odd ? NewEvent::Disposition::quarantined : NewEvent::Disposition::ignored,
+                    .reason = "nobody wants it",
+                    .body = std::string(dice.below(3000), '\x80')},
+           std::nullopt);
+}
+
+void Simulation::deliver_purchase(Dice& dice) {
+    if (!purchase_) return deliver(dice);
+    const bool again = purchase_events_ > 0 && dice.below(4) == 0;
+    if (!again && purchase_events_ == purchase_->events()) return;
+    deliver_purchase_event(again ? dice.below(purchase_events_) : purchase_events_++);
+}
+
+void Simulation::deliver_purchase_event(std::size_t n) {
+    steps::Intake taken = purchase_->delivery(n);
+    if (taken.instance && ended_.contains(taken.instance->id)) return;
+    accept(std::move(taken.event), std::move(taken.instance));
+}
+
+void Simulation::work(int instances) {
+    try {
+        life_->work(instances);
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+void Simulation::let_pass(Ms time) { clock_.truth.advance(time); }
+
+void Simulation::reach_due() {
+    std::optional<std::int64_t> due;
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (instance.due_at_ms && (!due || *instance.due_at_ms < *due)) due = instance.due_at_ms;
+    if (due && *due > clock_.now_ms()) let_pass(Ms(*due - clock_.now_ms()));
+    work(3);
+}
+
+// Forwards and back. Where a purchase takes part never further back than its steps keep in hand:
+// engine/README.md, Limits.
+void Simulation::set_clock(Dice& dice) {
+    constexpr std::int64_t in_hand_ms = 3'000'000;
+    outside_.forget_times_reached();
+    const std::int64_t by_ms = span(dice).count();
+    std::int64_t offset_ms = clock_.offset_ms + (dice.below(2) ? by_ms : -by_ms);
+    if (dice.below(3) == 0) offset_ms = 0;
+    if (purchase_) offset_ms = std::max(offset_ms, furthest_offset_ms_ - in_hand_ms);
+    furthest_offset_ms_ = std::max(furthest_offset_ms_, offset_ms);
+    clock_.offset_ms = offset_ms;
+}
+
+void Simulation::cut_power(Dice& dice) {
+    survival_ = static_cast<Survival>(dice.below(4));
+    survival_seed_ = dice.next();
+    const auto reach = dice.below(2) ? 12 : 120;
+    vfs_.cut_after(1 + static_cast<std::int64_t>(dice.below(reach)));
+}
+
+// Another process owns the file from now on; whoever was at work has not noticed.
+void Simulation::take_over(std::uint64_t luck) {
+    Dice dice(luck);
+    auto successor = open_life();
+    if (!successor) return;
+    ++played_.take_overs;
+    watch_.tell("    another life takes over");
+    life_->store().retire();
+    former_lives_.push_back(std::move(life_));
+    life_ = std::move(successor);
+    if (dice.below(2)) return work(static_cast<int>(dice.below(4)));
+    // It takes the work and is slow at it: what it holds is due again with the next life.
+    restart_needed_ = true;
+    life_->store().allow_claims(1);
+    try {
+        life_->store().claim({.limit = 1 + static_cast<int>(dice.below(4))}).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+std::string Simulation::any_instance(Dice& dice) const {
+    const auto& all = watch_.truth().instances();
+    if (all.empty()) return "";
+    auto which = all.begin();
+    std::advance(which, static_cast<std::ptrdiff_t>(dice.below(all.size())));
+    return which->second.id;
+}
+
+const Errand* Simulation::errand_of(const std::string& instance) const {
+    for (const Errand& errand : errands_)
+        if (errand.id == instance) return &errand;
+    return nullptr;
+}
+
+void Simulation::resume_one(Dice& dice) {
+    const std::string id = dice.below(20) ? any_instance(dice) : "nobody";
+    if (!id.empty()) resume(id);
+}
+
+// By its id: whoever does that has looked, and decides that a step in doubt is repeated.
+void Simulation::resume(const std::string& id) {
+    const ReferenceInstance* instance = watch_.truth().find(id);
+    const std::string step = instance ? instance->step : "";
+    const Errand* errand = errand_of(id);
+    try {
+        if (life_->engine().resume({.ids = {id}, .actor = "somebody"}).ids.empty()) return;
+    } catch (const StoreError& error) {
+        failed(error);
+        // It may have been written all the same.
+        if (!vfs_.is_cut() && !vfs_.has_failed()) return;
+    }
+    const auto planned = errand ? errand->step(step) : std::nullopt;
+    outside_.decided(id, planned ? &*planned : nullptr, true);
+    if (!errand && step == "send_email" && purchase_) purchase_->allow_an_email();
+}
+
+void Simulation::resume_all(Dice& dice) {
+    ResumeRequest request{.actor = "somebody"};
+    if (dice.below(3) == 0) request.state = dice.below(2) ? State::stuck : State::sleeping;
+    if (dice.below(4) == 0) request.workflow = "errand";
+    if (dice.below(6) == 0) request.step = "s1";
+    if (dice.below(6) == 0) request.error_code = "retries_exhausted";
+    if (dice.below(4) == 0) request.older_than = Ms(dice.below(3'600'000));
+    if (dice.below(3) == 0) request.limit = 1 + static_cast<int>(dice.below(3));
+    const Reference before = watch_.truth();
+    try {
+        life_->engine().resume(request);
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+    for (const auto& [seq, instance] : before.instances())
+        if (instance.state == State::stuck || instance.state == State::sleeping)
+            outside_.decided(instance.id, nullptr, false);
+}
+
+void Simulation::purge(Dice& dice) {
+    constexpr std::array<std::int64_t, 4> ages_ms = {0, 3'600'000, 86'400'000, 2'592'000'000};
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (instance.finished_at_ms) ended_[instance.id] = instance;
+    PurgeRequest request;
+    request.older_than = Ms(ages_ms[dice.below(ages_ms.size())]);
+    request.limit = 1 + static_cast<int>(dice.below(50));
+    if (dice.below(2)) request.actor = "somebody";
+    try {
+        life_->store().purge(std::move(request)).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+    life_->reader().look_anew();
+}
+
+void Simulation::fail_disk(Dice& dice) {
+    survival_ = dice.below(2) ? Survival::page_cache : Survival::torn;
+    survival_seed_ = dice.next();
+    constexpr int io_error = 10, sync_error = 1034;
+    const bool sync = dice.below(2) == 0;
+    syncs_fail_ = syncs_fail_ || sync;
+    vfs_.fail(sync ? Operation::sync : Operation::write,
+              1 + static_cast<std::int64_t>(dice.below(12)), sync ? sync_error : io_error);
+}
+
+void Simulation::renew(Dice& dice) {
+    std::vector<std::int64_t> some;
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (dice.below(2)) some.push_back(seq);
+    try {
+        life_->store().renew(std::move(some)).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+// Whoever looks must get an answer, whatever the state.
+void Simulation::look(Dice& dice) {
+    try {
+        Inspector inspector(stage_.database(), clock_, vfs_.name());
+        inspector.stuck();
+        inspector.events(false, 0);
+        const auto all = inspector.list({});
+        if (all.size() != watch_.truth().instances().size())
+            watch_.find("inspect", fmt::format("lists {} instances", all.size()));
+        const std::string id = any_instance(dice);
+        if (id.empty()) return;
+        if (inspector.why(id).explanation.sentence.empty())
+            watch_.find("inspect", id + " is not explained");
+        if (const auto detail = inspector.show(id); !detail.damage.empty())
+            watch_.find("inspect", id + ": " + detail.damage);
+    } catch (const InspectError& error) {
+        if (!vfs_.is_cut()) watch_.find("inspect", error.what());
+    }
+}
+
+}  // namespace steplog::testing

@@ -1,0 +1,94 @@
+// A simulation in progress: what each act of a script does, and what must hold after it. Used by
+// simulation.cc and, for the last act, ending.cc; one thread.
+#pragma once
+
+#include "tests/model/errand.h"
+#include "tests/model/life.h"
+#include "tests/model/purchase_world.h"
+#include "tests/model/simulation.h"
+
+namespace steplog::testing {
+
+class Simulation {
+  public:
+    Simulation(Stage& stage, const Script& script, bool telling);
+    Played play();
+
+  private:
+    using Dice = SeededRandom;
+
+    // Lives.
+    LifeOptions life_options();
+    std::unique_ptr<Life> open_life();
+    bool recognise(Life& life, std::vector<Reference> opened);
+    void begin_life();
+    void end_life();
+    void note_failed_sync();
+    void crash(Survival survival, std::uint64_t seed);
+    void recover();
+
+    // Acts.
+    void perform(const Act& act);
+    void after_act();
+    void compare(bool wholly);
+    void deliver(Dice& dice);
+    void deliver_again(Dice& dice);
+    void keep_event(Dice& dice);
+    void deliver_purchase(Dice& dice);
+    void deliver_purchase_event(std::size_t n);
+    void accept(std::optional<NewEvent> event, std::optional<NewInstance> instance);
+    void work(int instances);
+    void let_pass(Ms time);
+    void reach_due();
+    void set_clock(Dice& dice);
+    void cut_power(Dice& dice);
+    void take_over(std::uint64_t luck);
+    void resume_one(Dice& dice);
+    void resume(const std::string& id);
+    void resume_all(Dice& dice);
+    void purge(Dice& dice);
+    void fail_disk(Dice& dice);
+    void renew(Dice& dice);
+    void look(Dice& dice);
+    bool disk_is_full();
+    void failed(const StoreError& error);
+    std::string any_instance(Dice& dice) const;
+    const Errand* errand_of(const std::string& instance) const;
+
+    // The end.
+    void finish();
+    void settle();
+    bool resume_stuck();
+    void check_end();
+    void check_errand(const Errand& errand, const ReferenceInstance& instance);
+    void check_waiting();
+    void check_promises();
+
+    Stage& stage_;
+    const Script& script_;
+    CrashVfs& vfs_;
+    WallClock clock_;
+    Watch watch_;
+    SeededRandom random_;
+    Outside outside_;
+    std::optional<PurchaseWorld> purchase_;
+    Deployed deployed_;
+    MistakesMemory memory_;
+    std::vector<Errand> errands_;
+    std::map<std::string, ReferenceInstance> ended_;  // before retention took them
+    Played played_;
+
+    std::unique_ptr<Life> life_;
+    std::vector<std::unique_ptr<Life>> former_lives_;  // taken over, not ended yet
+    Survival survival_ = Survival::synced;             // of the next power cut
+    std::uint64_t survival_seed_ = 0;
+    bool syncs_fail_ = false;   // the disk was told to
+    bool sync_failed_ = false;  // and nothing has made certain since what it left
+    bool restart_needed_ = false;
+    std::int64_t furthest_offset_ms_ = 0;
+    int waits_for_room_ = 0;
+    int kept_events_ = 0;
+    std::size_t purchase_events_ = 0;  // delivered
+};
+
+}  // namespace steplog::testing

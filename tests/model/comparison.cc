@@ -1,0 +1,223 @@
+#include "tests/model/comparison.h"
+
+#include <fmt/format.h>
+
+namespace steplog::testing {
+namespace {
+
+std::string said(const std::optional<std::int64_t>& value) {
+    return value ? std::to_string(*value) : "NULL";
+}
+std::string said(const std::optional<std::string>& value) { return value ? *value : "NULL"; }
+std::string said(const std::optional<WaitsFor>& value) {
+    return value ? std::string(to_string(*value)) : "NULL";
+}
+std::string or_null(const std::string& text) { return text.empty() ? "NULL" : text; }
+
+std::string column(SQLite::Statement& row, int index) {
+    const SQLite::Column value = row.getColumn(index);
+    return value.isNull() ? "NULL" : value.getString();
+}
+
+// Compares a row column by column; names the first that differs.
+class Row {
+  public:
+    Row(SQLite::Statement& row, std::string what) : row_(row), what_(std::move(what)) {}
+
+    Row& expect(const char* name, const std::string& expected) {
+        const std::string found = column(row_, next_++);
+        if (difference.empty() && found != expected)
+            difference = fmt::format("{}: {} is {}, must be {}", what_, name, found, expected);
+        return *this;
+    }
+    Row& expect(const char* name, std::int64_t expected) {
+        if (row_.getColumn(next_).isNull() || row_.getColumn(next_).getInt64() != expected)
+            return expect(name, std::to_string(expected));
+        ++next_;
+        return *this;
+    }
+    std::string difference;
+
+  private:
+    SQLite::Statement& row_;
+    const std::string what_;
+    int next_ = 0;
+};
+
+}  // namespace
+
+Comparison::Comparison(const std::string& database, const std::string& vfs)
+    : database_(database, SQLite::OPEN_READONLY | SQLite::OPEN_NOMUTEX, 0, vfs) {
+    database_.exec("PRAGMA cache_size=-4000");
+}
+
+SQLite::Statement& Comparison::query(const char* sql) {
+    auto found = queries_.find(sql);
+    if (found == queries_.end())
+        found = queries_.emplace(sql, SQLite::Statement(database_, sql)).first;
+    found->second.tryReset();
+    return found->second;
+}
+
+std::string Comparison::difference(const Reference& reference, bool wholly) {
+    database_.exec("BEGIN");
+    std::string difference = of_instances(reference);
+    if (difference.empty()) difference = of_entries(reference, wholly);
+    if (difference.empty()) difference = of_once_keys(reference);
+    if (difference.empty()) difference = of_events(reference);
+    if (difference.empty()) difference = of_the_rest(reference);
+    if (difference.empty() && wholly) difference = of_payloads();
+    for (auto& [sql, statement] : queries_) statement.tryReset();
+    database_.exec("COMMIT");
+    return difference;
+}
+
+std::string Comparison::of_instances(const Reference& reference) {
+    SQLite::Statement& rows = query(
+        "SELECT seq, instances.id, workflow, version, state, due_at_ms, waits_for, waits_detail, "
+        "owner, "
+        "epoch, deaths, key, key_ticket, holds_key, on_stuck, step, attempt, error_code, error, "
+        "log_length, created_at_ms, updated_at_ms, finished_at_ms, i.body, o.body "
+        "FROM instances LEFT JOIN payloads i ON i.id=input_payload "
+        "LEFT JOIN payloads o ON o.id=output_payload ORDER BY seq");
+    auto expected = reference.instances().begin();
+    while (rows.executeStep()) {
+        const std::string id = column(rows, 1);
+        if (expected == reference.instances().end() || expected->second.id != id)
+            return fmt::format("instance {} must not be there", id);
+        const ReferenceInstance& i = expected->second;
+        Row row(rows, "instance " + id);
+        row.expect("seq", i.seq).expect("id", i.id).expect("workflow", i.workflow);
+        row.expect("version", i.version).expect("state", std::string(to_string(i.state)));
+        row.expect("due_at_ms", said(i.due_at_ms)).expect("waits_for", said(i.waits_for));
+        row.expect("waits_detail", or_null(i.waits_detail)).expect("owner", said(i.owner));
+        row.expect("epoch", i.epoch).expect("deaths", i.deaths).expect("key", or_null(i.key));
+        row.expect("key_ticket", said(i.ticket)).expect("holds_key", i.holds_key);
+        row.expect("on_stuck", std::string(to_string(i.on_stuck)));
+        row.expect("step", or_null(i.step)).expect("attempt", i.attempt);
+        row.expect("error_code", or_null(i.error_code)).expect("error", or_null(i.error));
+        row.expect("log_length", static_cast<std::int64_t>(i.log.size()));
+        row.expect("created_at_ms", i.created_at_ms).expect("updated_at_ms", i.updated_at_ms);
+        row.expect("finished_at_ms", said(i.finished_at_ms)).expect("input", i.input);
+        row.expect("output", said(i.output));
+        if (!row.difference.empty()) return row.difference;
+        ++expected;
+    }
+    if (expected != reference.instances().end())
+        return fmt::format("instance {} is not there", expected->second.id);
+    return "";
+}
+
+std::string Comparison::of_entries(const Reference& reference, bool wholly) {
+    if (wholly) entries_seen_ = 0;
+    SQLite::Statement& rows = query(
+        "SELECT e.seq, e.instance, e.n, e.step, e.kind, e.attempt, e.generation, e.at_ms, e.data, "
+        "p.body FROM entries e LEFT JOIN payloads p ON p.id=e.payload WHERE e.seq>? ORDER BY "
+        "e.seq");
+    rows.bind(1, entries_seen_);
+    std::size_t count = 0;
+    while (rows.executeStep()) {
+        ++count;
+        entries_seen_ = rows.getColumn(0).getInt64();
+        const std::int64_t seq = rows.getColumn(1).getInt64();
+        const auto n = static_cast<std::size_t>(rows.getColumn(2).getInt64());
+        const auto instance = reference.instances().find(seq);
+        if (instance == reference.instances().end() || n == 0 || n > instance->second.log.size())
+            return fmt::format("entry {} of instance {} must not be there", n, seq);
+        const ReferenceEntry& entry = instance->second.log[n - 1];
+        const ReferenceEntry found{
+            rows.getColumn(3).getString(),
+            parse_entry_kind(rows.getColumn(4).getString()).value_or(EntryKind::recorded),
+            rows.getColumn(5).getInt(),
+            rows.getColumn(6).getInt(),
+            rows.getColumn(7).getInt64(),
+            rows.getColumn(8).getString(),
+            rows.getColumn(9).isNull() ? std::nullopt
+                                       : std::optional(rows.getColumn(9).getString())};
+        if (!(found == entry))
+            return fmt::format("entry {} of {} is [{} {} {}], must be [{} {} {}]", n,
+                               instance->second.id, to_string(found.kind), found.step, found.data,
+                               to_string(entry.kind), entry.step, entry.data);
+    }
+    if (!wholly) return "";
+    std::size_t expected = 0;
+    for (const auto& [seq, instance] : reference.instances()) expected += instance.log.size();
+    return count == expected ? "" : fmt::format("{} entries, must be {}", count, expected);
+}
+
+std::string Comparison::of_events(const Reference& reference) {
+    SQLite::Statement& rows = query(
+        "SELECT source, e.id, type, subject, disposition, reason, instance, conflicts, "
+        "received_at_ms, p.body FROM events e LEFT JOIN payloads p ON p.id=e.payload");
+    std::size_t count = 0;
+    while (rows.executeStep()) {
+        ++count;
+        const std::string id = column(rows, 1);
+        const auto found = reference.events().find({column(rows, 0), id});
+        if (found == reference.events().end()) return fmt::format("event {} must not be there", id);
+        const ReferenceEvent& event = found->second;
+        Row row(rows, "event " + id);
+        row.expect("source", found->first.first).expect("id", id).expect("type", event.type);
+        row.expect("subject", or_null(event.subject)).expect("disposition", event.disposition);
+        row.expect("reason", or_null(event.reason)).expect("instance", said(event.instance));
+        row.expect("conflicts", event.conflicts).expect("received_at_ms", event.received_at_ms);
+        row.expect("body", event.body_kept ? event.body : "NULL");
+        if (!row.difference.empty()) return row.difference;
+    }
+    return count == reference.events().size()
+               ? ""
+               : fmt::format("{} events, must be {}", count, reference.events().size());
+}
+
+std::string Comparison::of_once_keys(const Reference& reference) {
+    SQLite::Statement& rows = query(
+        "SELECT key, state, instance, instance_id, step, generation, idempotency_key, q.body, "
+        "a.body, first_attempt_at_ms, updated_at_ms FROM once_keys LEFT JOIN payloads q ON "
+        "q.id=request LEFT JOIN payloads a ON a.id=result");
+    std::size_t count = 0;
+    while (rows.executeStep()) {
+        ++count;
+        const std::string key = column(rows, 0);
+        const auto found = reference.once_keys().find(key);
+        if (found == reference.once_keys().end())
+            return fmt::format("once key {} must not be there", key);
+        const ReferenceOnce& once = found->second;
+        Row row(rows, "once key " + key);
+        row.expect("key", key).expect("state", once.state).expect("instance", said(once.instance));
+        row.expect("instance_id", once.instance_id).expect("step", once.step);
+        row.expect("generation", once.generation);
+        row.expect("idempotency_key", once.idempotency_key).expect("request", said(once.request));
+        row.expect("result", said(once.result));
+        row.expect("first_attempt_at_ms", once.first_attempt_at_ms);
+        row.expect("updated_at_ms", once.updated_at_ms);
+        if (!row.difference.empty()) return row.difference;
+    }
+    return count == reference.once_keys().size()
+               ? ""
+               : fmt::format("{} once keys, must be {}", count, reference.once_keys().size());
+}
+
+std::string Comparison::of_the_rest(const Reference& reference) {
+    SQLite::Statement& row_of_all = query(
+        "SELECT (SELECT max(id) FROM owners), (SELECT count(*) FROM audit), "
+        "coalesce((SELECT value FROM meta WHERE name='last_ticket'), 0)");
+    row_of_all.executeStep();
+    Row row(row_of_all, "the file");
+    row.expect("owner", reference.owners()).expect("audit rows", reference.audited());
+    row.expect("last ticket", reference.tickets());
+    return row.difference;
+}
+
+std::string Comparison::of_payloads() {
+    SQLite::Statement& rows = query(
+        "SELECT count(*) FROM payloads WHERE id NOT IN (SELECT payload FROM entries WHERE payload "
+        "NOTNULL UNION ALL SELECT payload FROM events WHERE payload NOTNULL UNION ALL SELECT "
+        "input_payload FROM instances WHERE input_payload NOTNULL UNION ALL SELECT output_payload "
+        "FROM instances WHERE output_payload NOTNULL UNION ALL SELECT request FROM once_keys WHERE "
+        "request NOTNULL UNION ALL SELECT result FROM once_keys WHERE result NOTNULL)");
+    rows.executeStep();
+    const std::int64_t count = rows.getColumn(0).getInt64();
+    return count == 0 ? "" : fmt::format("{} payloads that nothing refers to", count);
+}
+
+}  // namespace steplog::testing

@@ -1,0 +1,129 @@
+// How a simulation ends: faults stop, time passes, people resume what is stuck, and then everything
+// must have come to its end or wait for a listed reason, every effect once.
+#include <fmt/ranges.h>
+
+#include "engine/inspect.h"
+#include "tests/model/acts.h"
+
+namespace steplog::testing {
+namespace {
+
+constexpr int rounds_max = 40;
+constexpr int pauses_max = 3000;
+
+}  // namespace
+
+void Simulation::finish() {
+    watch_.tell("all faults end");
+    outside_.interlude = {};
+    outside_.trouble = 0;
+    deployed_ = {};
+    if (purchase_) purchase_->mend_everything();
+    vfs_.cut_after(0);
+    vfs_.clear_faults();
+    vfs_.set_capacity(0);
+    restart_needed_ = true;
+    after_act();
+    // Whoever sends events sends them until they are acknowledged.
+    for (std::size_t n = 0; watch_.clean() && purchase_ && n < purchase_->events(); ++n)
+        deliver_purchase_event(n);
+    for (int round = 0; watch_.clean() && round < rounds_max; ++round) {
+        settle();
+        if (!watch_.clean() || !resume_stuck()) break;
+    }
+    if (watch_.clean()) compare(true);
+    if (watch_.clean()) check_end();
+    if (watch_.clean()) check_promises();
+}
+
+// Until nothing is due any more.
+void Simulation::settle() {
+    for (int pauses = 0; watch_.clean(); ++pauses) {
+        work(pauses_max);
+        after_act();  // an errand may still kill its process
+        if (!watch_.clean()) return;
+        const auto due = life_->engine().next_due_ms();
+        if (!due) return;
+        if (*due > clock_.now_ms()) let_pass(Ms(*due - clock_.now_ms()));
+        if (pauses == pauses_max) return watch_.find("endless", "work is due again and again");
+    }
+}
+
+bool Simulation::resume_stuck() {
+    std::vector<std::string> stuck;
+    for (const auto& [seq, instance] : watch_.truth().instances()) {
+        if (instance.state != State::stuck) continue;
+        const Errand* errand = errand_of(instance.id);
+        if (!errand || errand->hopeless() != instance.error_code) stuck.push_back(instance.id);
+    }
+    for (const std::string& id : stuck) resume(id);
+    return !stuck.empty();
+}
+
+void Simulation::check_end() {
+    auto all = ended_;
+    for (const auto& [seq, instance] : watch_.truth().instances()) all[instance.id] = instance;
+    bool purchase_completed = true;
+    for (const auto& [id, instance] : all) {
+        const Errand* errand = errand_of(id);
+        if (errand)
+            check_errand(*errand, instance);
+        else
+            purchase_completed = purchase_completed && instance.state == State::completed;
+    }
+    check_waiting();
+    if (purchase_ && watch_.clean()) purchase_->check_result(purchase_completed);
+    if (purchase_ && !purchase_completed && watch_.clean()) watch_.find("unfinished", "a purchase");
+    played_.instances = static_cast<int>(all.size());
+    played_.effects = static_cast<int>(outside_.effects());
+}
+
+void Simulation::check_errand(const Errand& errand, const ReferenceInstance& instance) {
+    if (instance.state != State::completed) return;
+    const Json output = Json::parse(instance.output.value_or(""), nullptr, false);
+    if (output.contains("left_out")) return;
+    const Json expected = expected_results(errand, instance);
+    if (output != expected)
+        watch_.find("output",
+                    fmt::format("{} has {}, must be {}", errand.id,
+                                output.dump(-1, ' ', false, Json::error_handler_t::replace),
+                                expected.dump()));
+    for (const Json& each : errand.plan.at("steps")) {
+        const PlannedStep step = planned_step(each);
+        const bool happens = step.kind != StepKind::idle && instance.finished(step.name);
+        if (happens && outside_.effects_of(step.entity) == 0)
+            watch_.find("missing_effect", step.entity);
+    }
+}
+
+// Whoever is not at its end is hopeless, or waits for somebody who is.
+void Simulation::check_waiting() {
+    std::map<std::string, const ReferenceInstance*> holders;
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (instance.holds_key) holders[instance.key] = &instance;
+    for (const auto& [seq, instance] : watch_.truth().instances()) {
+        if (is_finished(instance.state)) continue;
+        const Errand* errand = errand_of(instance.id);
+        const bool hopeless =
+            errand && instance.state == State::stuck && errand->hopeless() == instance.error_code;
+        const auto holder = holders.find(instance.key);
+        const bool behind = instance.state == State::queued && holder != holders.end() &&
+                            holder->second->state == State::stuck;
+        if (!hopeless && !behind)
+            watch_.find("unfinished", fmt::format("{} is {} {}", instance.id,
+                                                  to_string(instance.state), instance.error_code));
+    }
+}
+
+// The engine's own check of its promises must agree. It takes long: now and then.
+void Simulation::check_promises() {
+    constexpr std::uint64_t every = 4;
+    if (script_.seed % every != 0) return;
+    Inspector inspector(stage_.database(), clock_, vfs_.name());
+    for (const Check& check : inspector.check().checks)
+        if (check.broken > 0)
+            watch_.find("promise",
+                        fmt::format("{}: {}", check.name, fmt::join(check.examples, "; ")));
+}
+
+}  // namespace steplog::testing

@@ -1,0 +1,303 @@
+#include "tests/model/reference.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/entries.h"
+
+namespace steplog::testing {
+namespace {
+
+constexpr int deaths_until_alone = 3;
+constexpr int deaths_until_stuck = 5;
+
+[[noreturn]] void refuse(StoreError::Kind kind, const std::string& why) {
+    throw StoreError(kind, why);
+}
+
+bool ends_a_step(EntryKind kind) {
+    return kind == EntryKind::completed || kind == EntryKind::skipped;
+}
+
+std::string spelled(NewEvent::Disposition disposition) {
+    switch (disposition) {
+        case NewEvent::Disposition::routed:
+            return "routed";
+        case NewEvent::Disposition::ignored:
+            return "ignored";
+        case NewEvent::Disposition::quarantined:
+            return "quarantined";
+    }
+    return "";
+}
+
+}  // namespace
+
+bool ReferenceInstance::finished(const std::string& step_name) const {
+    return std::any_of(log.begin(), log.end(), [&](const ReferenceEntry& entry) {
+        return entry.step == step_name && ends_a_step(entry.kind);
+    });
+}
+
+const ReferenceInstance* Reference::find(const std::string& id) const {
+    for (const auto& [seq, instance] : instances_)
+        if (instance.id == id) return &instance;
+    return nullptr;
+}
+
+std::int64_t Reference::open(std::int64_t now_ms) {
+    for (auto& [seq, instance] : instances_)
+        if (instance.state == State::running) instance.due_at_ms = now_ms;
+    return ++owners_;
+}
+
+Entry Reference::append(Instance& instance, std::int64_t now_ms, const NewEntry& entry) {
+    instance.log.push_back({entry.step, entry.kind, entry.attempt, entry.generation, now_ms,
+                            to_text(entry.data), entry.payload});
+    return {static_cast<std::int64_t>(instance.log.size()),
+            entry.step,
+            entry.kind,
+            entry.attempt,
+            entry.generation,
+            now_ms,
+            entry.data,
+            entry.payload};
+}
+
+// --- accept
+// ---------------------------------------------------------------------------------------
+
+Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
+                           const std::optional<NewEvent>& event,
+                           const std::optional<NewInstance>& instance, bool claim) {
+    Accepted accepted;
+    if (event) {
+        const auto known = events_.find({event->source, event->id});
+        if (known != events_.end()) {
+            accepted.duplicate = true;
+            accepted.conflict = known->second.body != event->body;
+            accepted.instance = known->second.instance.value_or(0);
+            known->second.conflicts += accepted.conflict;
+            return accepted;
+        }
+    }
+    const Instance* there = instance ? find(instance->id) : nullptr;
+    if (there) {
+        accepted.instance = there->seq;
+        accepted.duplicate = !event;
+    } else if (instance) {
+        if (!instance->input && !event)
+            refuse(StoreError::Kind::constraint, "an instance needs an input or an event");
+        accepted = start(owner, now_ms, *instance, instance->input ? *instance->input : event->body,
+                         claim);
+    }
+    if (!event) return accepted;
+    ReferenceEvent& row = events_[{event->source, event->id}];
+    row = {.type = event->type,
+           .subject = event->subject,
+           .disposition = spelled(event->disposition),
+           .reason = event->reason,
+           .instance = {},
+           .body = event->body,
+           .received_at_ms = now_ms};
+    if (instance) row.instance = accepted.instance;
+    arrivals_.push_back({event->source, event->id});
+    return accepted;
+}
+
+Accepted Reference::start(std::int64_t owner, std::int64_t now_ms, const NewInstance& wanted,
+                          const std::string& input, bool claim) {
+    const bool queued = !wanted.key.empty() && is_held(wanted.key);
+    Instance instance;
+    instance.seq = ++last_seq_;
+    instance.id = wanted.id;
+    instance.workflow = wanted.workflow;
+    instance.version = wanted.version;
+    instance.key = wanted.key;
+    instance.holds_key = !wanted.key.empty() && !queued;
+    instance.on_stuck = wanted.on_stuck;
+    instance.input = input;
+    instance.created_at_ms = instance.updated_at_ms = now_ms;
+    if (queued) {
+        instance.state = State::queued;
+        instance.waits_for = WaitsFor::key;
+        instance.ticket = ++tickets_;
+        if (wanted.delay > Ms(0))
+            instance.waits_detail = std::to_string(now_ms + wanted.delay.count());
+    } else if (claim && wanted.delay <= Ms(0)) {
+        instance.state = State::running;
+        instance.owner = owner;
+        instance.epoch = 1;
+        instance.due_at_ms = now_ms + lease_ms;
+    } else {
+        instance.due_at_ms = now_ms + wanted.delay.count();
+    }
+    Accepted accepted;
+    accepted.instance = instance.seq;
+    if (instance.state == State::running) accepted.claimed = hand_over(instance);
+    instances_.emplace(instance.seq, std::move(instance));
+    return accepted;
+}
+
+Claimed Reference::hand_over(const Instance& instance) const {
+    Claimed claimed;
+    claimed.seq = instance.seq;
+    claimed.id = instance.id;
+    claimed.workflow = instance.workflow;
+    claimed.version = instance.version;
+    claimed.epoch = instance.epoch;
+    claimed.key = instance.key;
+    claimed.on_stuck = instance.on_stuck;
+    claimed.deaths = instance.deaths;
+    claimed.created_at_ms = instance.created_at_ms;
+    claimed.input = instance.input;
+    for (const ReferenceEntry& entry : instance.log)
+        claimed.log.push_back({static_cast<std::int64_t>(claimed.log.size()) + 1, entry.step,
+                               entry.kind, entry.attempt, entry.generation, entry.at_ms,
+                               parse_stored(entry.data), entry.payload});
+    return claimed;
+}
+
+// --- claim
+// ----------------------------------------------------------------------------------------
+
+ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request) {
+    const auto may_take = [&](const Instance& instance) {
+        return instance.due_at_ms && !(instance.state == State::running && instance.owner == owner);
+    };
+    std::vector<Instance*> due;
+    for (auto& [seq, instance] : instances_)
+        if (may_take(instance) && *instance.due_at_ms <= now_ms) due.push_back(&instance);
+    std::stable_sort(due.begin(), due.end(), [](const Instance* left, const Instance* right) {
+        return *left->due_at_ms < *right->due_at_ms;
+    });
+    due.resize(std::min(due.size(), static_cast<std::size_t>(std::max(request.limit, 0))));
+
+    ClaimResult result;
+    const auto deaths = [](const Instance& instance) {
+        return instance.deaths + (instance.state == State::running);
+    };
+    const auto suspect = [&](const Instance& instance) {
+        return deaths(instance) >= deaths_until_alone && deaths(instance) < deaths_until_stuck;
+    };
+    result.solo = std::any_of(due.begin(), due.end(), [&](Instance* i) { return suspect(*i); });
+    for (Instance* instance : due) {
+        if (deaths(*instance) >= deaths_until_stuck) {
+            instance->deaths = deaths(*instance);
+            const std::string message = fmt::format(
+                "the server died {} times in a row while this instance ran, without any step "
+                "coming to an end; find out why before resuming it",
+                instance->deaths);
+            append(*instance, now_ms, stuck_entry(instance->step, "poison", message));
+            move(*instance, now_ms, {.to = State::stuck, .error_code = "poison", .error = message});
+            continue;
+        }
+        const bool alone = suspect(*instance) && request.busy == 0 && result.claimed.empty();
+        if (result.solo && !alone) continue;
+        instance->deaths = deaths(*instance);
+        instance->state = State::running;
+        instance->owner = owner;
+        ++instance->epoch;
+        instance->due_at_ms = now_ms + lease_ms;
+        instance->waits_for.reset();
+        instance->waits_detail.clear();
+        instance->updated_at_ms = now_ms;
+        result.claimed.push_back(hand_over(*instance));
+    }
+    for (const auto& [seq, instance] : instances_)
+        if (may_take(instance) &&
+            (!result.next_due_ms || *instance.due_at_ms < *result.next_due_ms))
+            result.next_due_ms = instance.due_at_ms;
+    return result;
+}
+
+void Reference::renew(std::int64_t owner, std::int64_t now_ms,
+                      const std::vector<std::int64_t>& instances) {
+    for (const std::int64_t seq : instances) {
+        const auto found = instances_.find(seq);
+        if (found == instances_.end()) continue;
+        Instance& instance = found->second;
+        if (instance.state == State::running && instance.owner == owner)
+            instance.due_at_ms = now_ms + lease_ms;
+    }
+}
+
+// --- advance
+// --------------------------------------------------------------------------------------
+
+Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advance& advance) {
+    const auto found = instances_.find(advance.instance);
+    if (found == instances_.end() || found->second.epoch != advance.epoch ||
+        found->second.owner != owner || found->second.state != State::running)
+        refuse(StoreError::Kind::fenced, "the instance was claimed by someone else since");
+    Instance& instance = found->second;
+    for (const NewEntry& entry : advance.entries)
+        if (ends_a_step(entry.kind) && instance.finished(entry.step))
+            refuse(StoreError::Kind::constraint, "the step is finished");
+    if (advance.once_settle) {
+        const auto once = once_keys_.find(advance.once_settle->key);
+        if (once == once_keys_.end() || once->second.state != "claimed" ||
+            once->second.instance != instance.seq)
+            refuse(StoreError::Kind::constraint, "it does not hold its once key");
+    }
+
+    Advanced advanced;
+    if (advance.once_claim) {
+        advanced.once = claim_once(instance, now_ms, *advance.once_claim);
+        if (advanced.once->kind == OnceVerdict::Kind::busy)
+            move(instance, now_ms,
+                 {.to = State::waiting,
+                  .waits_for = WaitsFor::once,
+                  .waits_detail = advance.once_claim->key});
+        if (advanced.once->kind != OnceVerdict::Kind::granted) return advanced;
+    }
+    for (NewEntry entry : advance.entries) {
+        if (advance.once_claim && entry.kind == EntryKind::started)
+            entry.data["idempotency_key"] = advanced.once->idempotency_key;
+        advanced.written.push_back(append(instance, now_ms, entry));
+    }
+    if (advance.once_settle) settle_once(instance, now_ms, *advance.once_settle);
+    if (!advance.step.empty()) {
+        instance.step = advance.step;
+        instance.attempt = advance.attempt;
+    }
+    if (advance.progress) instance.deaths = 0;
+    instance.updated_at_ms = now_ms;
+    if (advance.take_key) advanced.queued = !take_key(instance, now_ms, *advance.take_key);
+    if (!advance.to) return advanced;
+    move(instance, now_ms, *advance.to);
+    if (!advance.to->claim_next) return advanced;
+    auto next = claim(owner, now_ms, {.limit = 1, .busy = 1}).claimed;
+    if (!next.empty()) advanced.next = std::move(next.front());
+    return advanced;
+}
+
+void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& to) {
+    const bool ends = is_finished(to.to);
+    const bool lets_go = instance.holds_key && (ends || (to.to == State::stuck && to.release_key));
+    instance.state = to.to;
+    instance.due_at_ms.reset();
+    if (to.delay) instance.due_at_ms = now_ms + to.delay->count();
+    instance.waits_for = to.waits_for;
+    instance.waits_detail = to.waits_detail;
+    instance.owner.reset();
+    instance.error_code = to.error_code;
+    instance.error = to.error;
+    instance.output = to.output;
+    if (ends) instance.finished_at_ms = now_ms;
+    instance.updated_at_ms = now_ms;
+    if (ends) {
+        for (auto& [key, once] : once_keys_) {
+            if (once.state != "claimed" || once.instance != instance.seq) continue;
+            once.state = "in_doubt";
+            once.updated_at_ms = now_ms;
+            wake_waiters(key, now_ms);
+        }
+    }
+    if (!lets_go) return;
+    instance.holds_key = false;
+    pass_on(instance.key, now_ms);
+}
+
+}  // namespace steplog::testing

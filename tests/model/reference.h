@@ -1,0 +1,122 @@
+// What a store must contain, as simply as it can be said: a few maps in memory, changed by the same
+// operations as the real store and compared with it after each. Knows no SQL, no disk and no
+// threads. The watched store drives it; copies are whole. One thread.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/store.h"
+
+namespace steplog::testing {
+
+struct ReferenceEntry {
+    std::string step;
+    EntryKind kind = EntryKind::started;
+    int attempt = 0;
+    int generation = 0;
+    std::int64_t at_ms = 0;
+    std::string data;  // JSON text as stored
+    std::optional<std::string> payload;
+    bool operator==(const ReferenceEntry&) const = default;
+};
+
+struct ReferenceInstance {
+    std::int64_t seq = 0;
+    std::string id, workflow;
+    int version = 1;
+    State state = State::pending;
+    std::optional<std::int64_t> due_at_ms;
+    std::optional<WaitsFor> waits_for;
+    std::string waits_detail;
+    std::optional<std::int64_t> owner;
+    std::int64_t epoch = 0;
+    int deaths = 0;
+    std::string key;
+    std::optional<std::int64_t> ticket;
+    bool holds_key = false;
+    OnStuck on_stuck = OnStuck::keep_key;
+    std::string step;
+    int attempt = 0;
+    std::string error_code, error;
+    std::vector<ReferenceEntry> log;
+    std::string input;
+    std::optional<std::string> output;
+    std::int64_t created_at_ms = 0, updated_at_ms = 0;
+    std::optional<std::int64_t> finished_at_ms;
+
+    bool finished(const std::string& step_name) const;
+};
+
+struct ReferenceEvent {
+    std::string type, subject, disposition, reason;
+    std::optional<std::int64_t> instance;
+    std::string body;
+    int conflicts = 0;
+    std::int64_t received_at_ms = 0;
+    bool body_kept = true;
+};
+
+struct ReferenceOnce {
+    std::string state;  // claimed, in_doubt, free, completed
+    std::optional<std::int64_t> instance;
+    std::string instance_id, step;
+    int generation = 0;
+    std::string idempotency_key;
+    std::optional<std::string> request, result;
+    std::int64_t first_attempt_at_ms = 0, updated_at_ms = 0;
+};
+
+/// Every operation takes the store's owner and its clock's time, throws StoreError exactly when the
+/// store must refuse the item, and then has changed nothing.
+class Reference {
+  public:
+    using EventId = std::pair<std::string, std::string>;  // source, id
+
+    /// A life begins: whatever ran under another is due at once. Returns the new owner.
+    std::int64_t open(std::int64_t now_ms);
+
+    Accepted accept(std::int64_t owner, std::int64_t now_ms, const std::optional<NewEvent>& event,
+                    const std::optional<NewInstance>& instance, bool claim);
+    ClaimResult claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request);
+    Advanced advance(std::int64_t owner, std::int64_t now_ms, const Advance& advance);
+    void renew(std::int64_t owner, std::int64_t now_ms, const std::vector<std::int64_t>& instances);
+    Resumed resume(std::int64_t now_ms, const ResumeRequest& request);
+    Purged purge(std::int64_t now_ms, const PurgeRequest& request);
+
+    const std::map<std::int64_t, ReferenceInstance>& instances() const { return instances_; }
+    const std::map<EventId, ReferenceEvent>& events() const { return events_; }
+    const std::map<std::string, ReferenceOnce>& once_keys() const { return once_keys_; }
+    std::int64_t owners() const { return owners_; }
+    std::int64_t tickets() const { return tickets_; }
+    std::int64_t audited() const { return audited_; }
+    /// Null when there is none, or not any more.
+    const ReferenceInstance* find(const std::string& id) const;
+
+    static constexpr std::int64_t lease_ms = 30'000;
+
+  private:
+    using Instance = ReferenceInstance;
+
+    Entry append(Instance& instance, std::int64_t now_ms, const NewEntry& entry);
+    Accepted start(std::int64_t owner, std::int64_t now_ms, const NewInstance& instance,
+                   const std::string& input, bool claim);
+    Claimed hand_over(const Instance& instance) const;
+    bool is_held(const std::string& key) const;
+    void pass_on(const std::string& key, std::int64_t now_ms);
+    bool take_key(Instance& instance, std::int64_t now_ms, const std::string& key);
+    OnceVerdict claim_once(Instance& instance, std::int64_t now_ms, const OnceClaim& claim);
+    void settle_once(Instance& instance, std::int64_t now_ms, const OnceSettle& settle);
+    void wake_waiters(const std::string& once_key, std::int64_t now_ms);
+    void move(Instance& instance, std::int64_t now_ms, const Transition& to);
+    std::string resume_one(Instance& instance, std::int64_t now_ms, const ResumeRequest& request);
+
+    std::map<std::int64_t, Instance> instances_;
+    std::map<EventId, ReferenceEvent> events_;
+    std::vector<EventId> arrivals_;  // of the events that are there, in order
+    std::map<std::string, ReferenceOnce> once_keys_;
+    std::int64_t last_seq_ = 0, owners_ = 0, tickets_ = 0, audited_ = 0;
+};
+
+}  // namespace steplog::testing

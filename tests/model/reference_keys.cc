@@ -1,0 +1,119 @@
+// Keys and once keys of what a store must contain: who holds them, and who is next.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tests/model/reference.h"
+
+namespace steplog::testing {
+
+bool Reference::is_held(const std::string& key) const {
+    return std::any_of(instances_.begin(), instances_.end(), [&](const auto& row) {
+        return row.second.holds_key && row.second.key == key;
+    });
+}
+
+void Reference::pass_on(const std::string& key, std::int64_t now_ms) {
+    Instance* next = nullptr;
+    for (auto& [seq, instance] : instances_)
+        if (instance.state == State::queued && instance.key == key &&
+            (!next || *instance.ticket < *next->ticket))
+            next = &instance;
+    if (!next) return;
+    next->state = State::pending;
+    next->due_at_ms = now_ms;
+    if (!next->waits_detail.empty())
+        next->due_at_ms = std::max(now_ms, std::stol(next->waits_detail));
+    next->waits_for.reset();
+    next->waits_detail.clear();
+    next->ticket.reset();
+    next->holds_key = true;
+    next->updated_at_ms = now_ms;
+}
+
+bool Reference::take_key(Instance& instance, std::int64_t now_ms, const std::string& key) {
+    if (instance.key == key && instance.holds_key) return true;
+    const std::string old_key = instance.holds_key ? instance.key : "";
+    const bool held = is_held(key);
+    instance.key = key;
+    instance.holds_key = !held;
+    if (held) {
+        instance.state = State::queued;
+        instance.due_at_ms.reset();
+        instance.waits_for = WaitsFor::key;
+        instance.owner.reset();
+        instance.ticket = ++tickets_;
+    }
+    if (!old_key.empty()) pass_on(old_key, now_ms);
+    return !held;
+}
+
+// --- once keys
+// ------------------------------------------------------------------------------------
+
+OnceVerdict Reference::claim_once(Instance& instance, std::int64_t now_ms, const OnceClaim& claim) {
+    ReferenceOnce& once = once_keys_[claim.key];
+    OnceVerdict verdict;
+    if (once.state.empty() || once.state == "free") {
+        once.state = "claimed";
+        once.instance = instance.seq;
+        once.instance_id = instance.id;
+        once.step = claim.step;
+        once.idempotency_key = claim.idempotency_key;
+        if (once.generation > 0) once.idempotency_key += fmt::format("/g{}", once.generation);
+        once.request = claim.request;
+        once.first_attempt_at_ms = once.updated_at_ms = now_ms;
+    } else if (once.state == "completed") {
+        verdict.kind = OnceVerdict::Kind::adopted;
+        verdict.result = once.result;
+    } else if (once.state == "claimed" && once.instance != instance.seq) {
+        verdict.kind = OnceVerdict::Kind::busy;
+    } else if (once.state == "in_doubt" || once.instance_id != instance.id) {
+        // Inherited; instance_id names whose attempt is in doubt until that is decided.
+        if (once.state == "in_doubt" || claim.decided) once.updated_at_ms = now_ms;
+        once.state = "claimed";
+        once.instance = instance.seq;
+        if (claim.decided) {
+            once.instance_id = instance.id;
+            once.step = claim.step;
+        } else {
+            verdict.kind = OnceVerdict::Kind::inherited;
+        }
+    }
+    if (verdict.instance_id.empty()) verdict.instance_id = once.instance_id;
+    verdict.idempotency_key = once.idempotency_key;
+    if (verdict.kind != OnceVerdict::Kind::adopted) {
+        verdict.request = once.request;
+        verdict.first_attempt_at_ms = once.first_attempt_at_ms;
+    }
+    return verdict;
+}
+
+void Reference::settle_once(Instance& instance, std::int64_t now_ms, const OnceSettle& settle) {
+    ReferenceOnce& once = once_keys_.at(settle.key);
+    once.updated_at_ms = now_ms;
+    if (settle.completed) {
+        once.state = "completed";
+        once.result = settle.result;
+        once.instance_id = instance.id;
+    } else {
+        once.state = "free";
+        once.instance.reset();
+        once.request.reset();
+        once.generation += settle.for_good;
+    }
+    wake_waiters(settle.key, now_ms);
+}
+
+void Reference::wake_waiters(const std::string& once_key, std::int64_t now_ms) {
+    for (auto& [seq, instance] : instances_) {
+        if (instance.waits_for != WaitsFor::once || instance.waits_detail != once_key) continue;
+        instance.state = State::pending;
+        instance.due_at_ms = now_ms;
+        instance.waits_for.reset();
+        instance.waits_detail.clear();
+        instance.updated_at_ms = now_ms;
+    }
+}
+
+}  // namespace steplog::testing

@@ -1,0 +1,117 @@
+// What people and retention do to what a store must contain: resume, cancel and purge.
+#include <algorithm>
+
+#include "engine/entries.h"
+#include "tests/model/reference.h"
+
+namespace steplog::testing {
+
+Resumed Reference::resume(std::int64_t now_ms, const ResumeRequest& request) {
+    Resumed resumed;
+    const auto one = [&](Instance& instance) {
+        std::string reason = resume_one(instance, now_ms, request);
+        if (reason.empty())
+            resumed.ids.push_back(instance.id);
+        else
+            resumed.skipped.push_back({instance.id, std::move(reason)});
+    };
+    for (const std::string& id : request.ids) {
+        if (const Instance* found = find(id))
+            one(instances_.at(found->seq));
+        else
+            resumed.skipped.push_back({id, "not found"});
+    }
+    if (!request.ids.empty()) return resumed;
+
+    const std::int64_t before_ms =
+        request.older_than ? now_ms - request.older_than->count() : INT64_MAX;
+    const auto stands_as_asked = [&](const Instance& instance) {
+        return (request.workflow.empty() || instance.workflow == request.workflow) &&
+               (request.step.empty() || instance.step == request.step);
+    };
+    std::vector<Instance*> matching;
+    for (auto& [seq, instance] : instances_) {
+        const bool may =
+            instance.state == State::stuck ||
+            (instance.state == State::sleeping &&
+             (instance.waits_for == WaitsFor::retry || instance.waits_for == WaitsFor::circuit));
+        if (may && stands_as_asked(instance) &&
+            (!request.state || instance.state == *request.state) &&
+            (request.error_code.empty() || instance.error_code == request.error_code) &&
+            instance.updated_at_ms <= before_ms)
+            matching.push_back(&instance);
+    }
+    for (Instance* instance : matching) {
+        if (request.limit > 0 && static_cast<int>(resumed.ids.size()) >= request.limit) break;
+        one(*instance);
+    }
+    return resumed;
+}
+
+// The reason why not; "" when it was resumed.
+std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
+                                  const ResumeRequest& request) {
+    const bool between_attempts =
+        instance.state == State::sleeping &&
+        (instance.waits_for == WaitsFor::retry || instance.waits_for == WaitsFor::circuit);
+    if (instance.state != State::stuck && !between_attempts) return "not in such a state";
+    const bool by_id = !request.ids.empty();
+    if (instance.error_code == "in_doubt" && !by_id) return "in_doubt";
+    append(instance, now_ms,
+           {.step = instance.step,
+            .kind = EntryKind::resumed,
+            .data = {{"by", request.actor},
+                     {"was", to_string(instance.state)},
+                     {"code", instance.error_code},
+                     {"decided", by_id}}});
+    ++audited_;
+    const bool queues = !instance.key.empty() && !instance.holds_key && is_held(instance.key);
+    instance.state = queues ? State::queued : State::pending;
+    instance.due_at_ms.reset();
+    if (!queues) instance.due_at_ms = now_ms;
+    instance.waits_for.reset();
+    if (queues) instance.waits_for = WaitsFor::key;
+    instance.waits_detail.clear();
+    instance.ticket.reset();
+    if (queues) instance.ticket = ++tickets_;
+    instance.holds_key = !instance.key.empty() && !queues;
+    instance.deaths = 0;
+    instance.attempt = 0;
+    instance.updated_at_ms = now_ms;
+    return "";
+}
+
+Purged Reference::purge(std::int64_t now_ms, const PurgeRequest& request) {
+    const std::int64_t finished_before_ms = now_ms - request.older_than.count();
+    const std::int64_t received_before_ms =
+        now_ms - std::max(request.older_than, events_kept_min).count();
+    std::vector<const Instance*> ended;
+    for (const auto& [seq, instance] : instances_)
+        if (instance.finished_at_ms && *instance.finished_at_ms < finished_before_ms)
+            ended.push_back(&instance);
+    std::stable_sort(ended.begin(), ended.end(), [](const Instance* left, const Instance* right) {
+        return *left->finished_at_ms < *right->finished_at_ms;
+    });
+    ended.resize(std::min(ended.size(), static_cast<std::size_t>(request.limit)));
+    Purged purged;
+    purged.instances = static_cast<int>(ended.size());
+    for (const Instance* instance : ended) {
+        for (auto& [id, event] : events_)
+            if (event.instance == instance->seq) event.body_kept = false;
+        instances_.erase(instance->seq);
+    }
+    std::erase_if(arrivals_, [&](const EventId& id) {
+        const ReferenceEvent& event = events_.at(id);
+        const bool goes = purged.events < request.limit &&
+                          event.received_at_ms < received_before_ms &&
+                          (!event.instance || !instances_.contains(*event.instance));
+        if (!goes) return false;
+        ++purged.events;
+        events_.erase(id);
+        return true;
+    });
+    audited_ += !request.actor.empty() && purged.instances + purged.events > 0;
+    return purged;
+}
+
+}  // namespace steplog::testing

@@ -1,0 +1,299 @@
+#include "tests/model/watched_store.h"
+
+#include <future>
+#include <variant>
+
+#include "engine/entries.h"
+
+namespace steplog::testing {
+namespace {
+
+std::string said(const std::optional<std::string>& text) { return text ? *text : "(none)"; }
+
+std::string said(const Entry& entry) {
+    return fmt::format("{} {} {} attempt {} generation {} at {} {} {}", entry.n, entry.step,
+                       to_string(entry.kind), entry.attempt, entry.generation, entry.at_ms,
+                       to_text(entry.data), said(entry.payload));
+}
+
+// What an answer says, as text: the real one and the reference's must read the same.
+std::string said(const Claimed& claimed) {
+    std::string text =
+        fmt::format("{} {} {} v{} epoch {} key '{}' {} deaths {} created {} input {} damage '{}'",
+                    claimed.seq, claimed.id, claimed.workflow, claimed.version, claimed.epoch,
+                    claimed.key, to_string(claimed.on_stuck), claimed.deaths, claimed.created_at_ms,
+                    said(claimed.input), claimed.damage);
+    for (const Entry& entry : claimed.log) text += "\n      " + said(entry);
+    return text;
+}
+
+std::string said(const std::optional<Claimed>& claimed) {
+    return claimed ? said(*claimed) : "nothing";
+}
+
+std::string said(const Accepted& accepted) {
+    return fmt::format("duplicate {} conflict {} instance {} claimed {}", accepted.duplicate,
+                       accepted.conflict, accepted.instance, said(accepted.claimed));
+}
+
+std::string said(const ClaimResult& result) {
+    std::string text = fmt::format("solo {} next due {}", result.solo,
+                                   result.next_due_ms ? *result.next_due_ms : -1);
+    for (const Claimed& claimed : result.claimed) text += "\n    " + said(claimed);
+    return text;
+}
+
+std::string said(const OnceVerdict& once) {
+    return fmt::format("verdict {} key {} request {} result {} first {} of {}",
+                       static_cast<int>(once.kind), once.idempotency_key, said(once.request),
+                       said(once.result), once.first_attempt_at_ms, once.instance_id);
+}
+
+std::string said(const Advanced& advanced) {
+    std::string text = fmt::format("queued {} once [{}] next {}", advanced.queued,
+                                   advanced.once ? said(*advanced.once) : "", said(advanced.next));
+    for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
+    return text;
+}
+
+// The reasons for skipping are words for people: whom is what counts, and a bulk resume also names
+// those that wait, which the reference does not list.
+std::string said(const Resumed& resumed) {
+    std::string text = "resumed";
+    for (const std::string& id : resumed.ids) text += " " + id;
+    return text;
+}
+
+std::string said(const Purged& purged) {
+    return fmt::format("{} instances and {} events went", purged.instances, purged.events);
+}
+std::string said(std::monostate) { return "done"; }
+
+std::string told(const Advance& advance) {
+    std::string text = fmt::format("advance #{} epoch {}", advance.instance, advance.epoch);
+    for (const NewEntry& entry : advance.entries)
+        text += fmt::format(" [{} {} {}]", to_string(entry.kind), entry.step, to_text(entry.data));
+    if (advance.once_claim) text += " claims " + advance.once_claim->key;
+    if (advance.once_settle) text += " settles " + advance.once_settle->key;
+    if (advance.take_key) text += " takes key " + *advance.take_key;
+    if (advance.to)
+        text += fmt::format(
+            " -> {} {} {}", to_string(advance.to->to), advance.to->error_code,
+            advance.to->delay ? fmt::format("in {} ms", advance.to->delay->count()) : "");
+    if (advance.lazy) text += " (lazy)";
+    return text;
+}
+
+const char* word(StoreError::Kind kind) {
+    switch (kind) {
+        case StoreError::Kind::full:
+            return "full";
+        case StoreError::Kind::fenced:
+            return "fenced";
+        case StoreError::Kind::constraint:
+            return "constraint";
+        case StoreError::Kind::failed:
+            return "failed";
+        case StoreError::Kind::closed:
+            return "closed";
+    }
+    return "";
+}
+
+template <class T>
+using Value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+template <class T>
+Value<T> value_of(std::future<T>& future) {
+    if constexpr (std::is_void_v<T>) {
+        future.get();
+        return {};
+    } else {
+        return future.get();
+    }
+}
+
+}  // namespace
+
+template <class T>
+struct WatchedStore::ItemOf : Item {
+    std::string what;
+    std::future<T> real;
+    std::function<T(Reference&)> predict;
+    std::promise<T> promise;
+
+    // What the reference says: an answer as text, or the kind of its refusal.
+    std::string prediction(Reference& reference) {
+        try {
+            if constexpr (std::is_void_v<T>) {
+                predict(reference);
+                return "done";
+            } else {
+                return said(predict(reference));
+            }
+        } catch (const StoreError& error) {
+            return std::string("refused: ") + word(error.kind());
+        }
+    }
+    void apply(Reference& reference) override { prediction(reference); }
+
+    void settle(WatchedStore& store) override {
+        Watch& watch = store.watch_;
+        std::string answer;
+        try {
+            Value<T> value = value_of(real);
+            answer = said(value);
+            if (store.dead_) watch.find("acknowledged_after_failure", what);
+            if constexpr (std::is_void_v<T>)
+                promise.set_value();
+            else
+                promise.set_value(std::move(value));
+        } catch (const StoreError& error) {
+            promise.set_exception(std::current_exception());
+            answer = std::string("refused: ") + word(error.kind());
+            if (error.kind() == StoreError::Kind::full) {
+                watch.tell("  " + what + ": the disk is full");
+                return;  // nothing of the batch was written
+            }
+            if (error.kind() == StoreError::Kind::failed ||
+                error.kind() == StoreError::Kind::closed) {
+                watch.tell("  " + what + ": " + error.what());
+                store.died(what, error.what());
+                return;
+            }
+        } catch (const std::future_error& error) {
+            // The store that acknowledges too early has nobody left to tell.
+            promise.set_exception(
+                std::make_exception_ptr(StoreError(StoreError::Kind::failed, error.what())));
+            store.died(what, error.what());
+            return;
+        }
+        watch.tell("  " + what + (answer.starts_with("refused") ? ": " + answer : ""));
+        const std::string expected = prediction(watch.truth());
+        if (answer != expected)
+            watch.find("answer", fmt::format("{}\n    the store:     {}\n    the reference: {}",
+                                             what, answer, expected));
+    }
+};
+
+template <class T>
+std::future<T> WatchedStore::hand_in(std::string what, std::future<T> real,
+                                     std::function<T(Reference&)> predict, bool lazy) {
+    ++watch_.store_calls;
+    auto item = std::make_unique<ItemOf<T>>();
+    item->what = std::move(what);
+    item->real = std::move(real);
+    item->predict = std::move(predict);
+    auto future = item->promise.get_future();
+    handed_in_.push_back(std::move(item));
+    if (!lazy) settle();
+    return future;
+}
+
+void WatchedStore::settle() {
+    Batch batch = std::move(handed_in_);
+    handed_in_.clear();
+    settling_ = &batch;
+    for (auto& item : batch) item->settle(*this);
+    settling_ = nullptr;
+}
+
+// The first that hears of the store's end: its batch may be on the disk, wholly or not at all.
+void WatchedStore::died(const std::string&, const std::string&) {
+    if (dead_) return;
+    dead_ = true;
+    Reference other = watch_.truth();
+    for (auto& item : *settling_) item->apply(other);
+    watch_.may_be(std::move(other));
+}
+
+std::future<Accepted> WatchedStore::accept(std::optional<NewEvent> event,
+                                           std::optional<NewInstance> instance, bool claim) {
+    std::string what = fmt::format("accept {} {}", event ? event->id : "no event",
+                                   instance ? instance->id : "no instance");
+    auto real = real_.accept(event, instance, claim);
+    return hand_in<Accepted>(
+        std::move(what), std::move(real),
+        [this, event = std::move(event), instance = std::move(instance), claim](Reference& r) {
+            return r.accept(owner_, watch_.now_ms(), event, instance, claim);
+        },
+        false);
+}
+
+std::future<ClaimResult> WatchedStore::claim(ClaimRequest request) {
+    if (request.limit > 0 && claims_left_ <= 0) {
+        std::promise<ClaimResult> nothing;
+        nothing.set_value({});
+        return nothing.get_future();
+    }
+    if (request.limit > 0) --claims_left_;
+    return hand_in<ClaimResult>(
+        fmt::format("claim {}", request.limit), real_.claim(request),
+        [this, request](Reference& r) { return r.claim(owner_, watch_.now_ms(), request); }, false);
+}
+
+std::future<Advanced> WatchedStore::advance(Advance advance) {
+    if (advance.to && advance.to->claim_next && --claims_left_ < 0) advance.to->claim_next = false;
+    const bool lazy = advance.lazy;
+    std::string what = watch_.telling ? told(advance) : "advance";
+    auto real = real_.advance(advance);
+    return hand_in<Advanced>(
+        std::move(what), std::move(real),
+        [this, advance = std::move(advance)](Reference& r) {
+            return r.advance(owner_, watch_.now_ms(), advance);
+        },
+        lazy);
+}
+
+std::future<void> WatchedStore::renew(std::vector<std::int64_t> instances) {
+    auto real = real_.renew(instances);
+    return hand_in<void>(
+        "renew", std::move(real),
+        [this, instances = std::move(instances)](Reference& r) {
+            r.renew(owner_, watch_.now_ms(), instances);
+        },
+        false);
+}
+
+std::future<Resumed> WatchedStore::resume(ResumeRequest request) {
+    auto real = real_.resume(request);
+    std::string what = "resume";
+    for (const std::string& id : request.ids) what += " " + id;
+    return hand_in<Resumed>(
+        std::move(what), std::move(real),
+        [this, request = std::move(request)](Reference& r) {
+            return r.resume(watch_.now_ms(), request);
+        },
+        false);
+}
+
+std::future<Purged> WatchedStore::purge(PurgeRequest request) {
+    auto real = real_.purge(request);
+    return hand_in<Purged>(
+        "purge", std::move(real),
+        [this, request = std::move(request)](Reference& r) {
+            return r.purge(watch_.now_ms(), request);
+        },
+        false);
+}
+
+std::future<Cancelled> WatchedStore::cancel(CancelRequest request) {
+    return real_.cancel(std::move(request));
+}
+
+std::future<Forgotten> WatchedStore::forget(ForgetRequest request) {
+    return real_.forget(std::move(request));
+}
+
+std::future<bool> WatchedStore::sweep(bool rewrite) { return real_.sweep(rewrite); }
+
+std::future<Rotated> WatchedStore::rotate_keys(RotateRequest request) {
+    return real_.rotate_keys(std::move(request));
+}
+
+void WatchedStore::flush() {
+    real_.flush();
+    settle();
+}
+
+}  // namespace steplog::testing
