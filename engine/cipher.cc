@@ -17,7 +17,7 @@ constexpr std::size_t nonce_bytes = 12;  // 96 bits, random: a data key seals fa
 constexpr std::size_t tag_bytes = 16;
 constexpr std::string_view blanks = " \t\r\n";
 
-using Context = std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)>;
+using CipherState = std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)>;
 
 unsigned char* bytes_of(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
 const unsigned char* bytes_of(std::string_view text) {
@@ -127,7 +127,7 @@ std::string seal(const SecretKey& key, std::string_view context, std::string_vie
     std::string sealed(nonce_bytes + plain.size() + tag_bytes, '\0');
     unsigned char* nonce = bytes_of(sealed);
     if (RAND_bytes(nonce, nonce_bytes) != 1) fail();
-    const Context state(EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
+    const CipherState state(EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
     int length = 0, last = 0;
     unsigned char* out = nonce + nonce_bytes;
     if (!state ||
@@ -150,7 +150,7 @@ std::optional<std::string> unseal(const SecretKey& key, std::string_view context
         sealed.substr(nonce_bytes, sealed.size() - nonce_bytes - tag_bytes);
     std::string tag(sealed.substr(sealed.size() - tag_bytes));
     std::string plain(inside.size(), '\0');
-    const Context state(EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
+    const CipherState state(EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
     int length = 0, last = 0;
     if (!state ||
         !EVP_DecryptInit_ex2(state.get(), cipher(), bytes_of(key.bytes()), nonce, nullptr) ||

@@ -7,8 +7,6 @@
 namespace steplog::server {
 namespace {
 
-constexpr char actor[] = "admin-api";
-
 Json redacted(const std::vector<std::string>& ids) {
     Json array = Json::array();
     for (const std::string& id : ids) array.push_back(redact_text(id));
@@ -35,7 +33,7 @@ Answer AdminInstances::show(const std::string& id) const {
 std::string AdminInstances::find(const std::string& id) const { return inspector().find(id).id; }
 
 Answer AdminInstances::resume(const std::string& id) const {
-    const Resumed resumed = engine_.resume({.ids = {id}, .actor = actor});
+    const Resumed resumed = engine_.resume({.ids = {id}, .actor = admin_actor});
     if (!resumed.skipped.empty()) return refused(resumed.skipped.front().reason);
     log_.info("resumed through the admin API", {{"instance", id}});
     return {200, dump({{"resumed", resumed.ids.size()},
@@ -44,7 +42,8 @@ Answer AdminInstances::resume(const std::string& id) const {
 }
 
 Answer AdminInstances::cancel(const std::string& id, const std::string& reason) const {
-    const Cancelled cancelled = engine_.cancel({.ids = {id}, .actor = actor, .reason = reason});
+    const Cancelled cancelled =
+        engine_.cancel({.ids = {id}, .actor = admin_actor, .reason = reason});
     if (!cancelled.skipped.empty()) return refused(cancelled.skipped.front().reason);
     log_.info(cancelled.ids.empty() ? "asked to end through the admin API"
                                     : "cancelled through the admin API",

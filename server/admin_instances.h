@@ -13,6 +13,9 @@
 
 namespace steplog::server {
 
+/// Who acts through this API, in the audit.
+inline constexpr char admin_actor[] = "admin-api";
+
 inline constexpr int admin_list_max = 500;
 inline constexpr int admin_list_default = 50;
 

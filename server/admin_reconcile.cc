@@ -12,7 +12,6 @@
 namespace steplog::server {
 namespace {
 
-constexpr char actor[] = "admin-api";
 constexpr Ms first_pause{10}, longest_pause{200};
 
 Answer of_finished(const std::string& id, const InstanceDetail& detail) {
@@ -58,7 +57,7 @@ std::string Reconciliation::begin(bool dry_run, int limit) {
     const std::lock_guard alone(beginning_);
     for (const auto& known : desk_.of_key(order.key)) {
         if (is_finished(known.state)) continue;
-        if (known.state == State::stuck) desk_.resume(known.id, actor);
+        if (known.state == State::stuck) desk_.resume(known.id, admin_actor);
         return known.id;
     }
     std::string id = order.id;

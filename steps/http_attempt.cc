@@ -19,7 +19,7 @@ namespace {
 constexpr Ms timeout_max = std::chrono::hours(24);
 
 /// Rounded up, so that a wait never ends before its time and then spins.
-int poll_timeout(Attempt::Time until) {
+int poll_timeout(HttpAttempt::Time until) {
     using std::chrono::ceil;
     const Ms left = ceil<Ms>(until - std::chrono::steady_clock::now());
     return static_cast<int>(std::clamp(left, Ms(0), timeout_max).count());
@@ -27,9 +27,9 @@ int poll_timeout(Attempt::Time until) {
 
 }  // namespace
 
-void Attempt::Waker::operator()() const noexcept { eventfd_write(event, 1); }
+void HttpAttempt::Waker::operator()() const noexcept { eventfd_write(event, 1); }
 
-Attempt::Attempt(std::string where, Ms timeout, std::stop_token stop)
+HttpAttempt::HttpAttempt(std::string where, Ms timeout, std::stop_token stop)
     : where_(std::move(where)),
       started_(std::chrono::steady_clock::now()),
       deadline_(started_ + std::clamp(timeout, Ms(0), timeout_max)),
@@ -44,12 +44,12 @@ Attempt::Attempt(std::string where, Ms timeout, std::stop_token stop)
     waker_.emplace(stop_, Waker{wake_event_});
 }
 
-Attempt::~Attempt() {
+HttpAttempt::~HttpAttempt() {
     waker_.reset();
     if (wake_event_ >= 0) close(wake_event_);
 }
 
-void Attempt::check() const {
+void HttpAttempt::check() const {
     if (stop_.stop_requested()) {
         throw RetryableError(
             fmt::format("{}: the attempt was interrupted by a shutdown", where_),
@@ -63,11 +63,11 @@ void Attempt::check() const {
     }
 }
 
-void Attempt::wait(int socket, short events) const {
+void HttpAttempt::wait(int socket, short events) const {
     while (!wait_until(socket, events, deadline_)) check();
 }
 
-bool Attempt::wait_until(int socket, short events, Time until) const {
+bool HttpAttempt::wait_until(int socket, short events, Time until) const {
     for (;;) {
         check();
         std::array<pollfd, 2> watched{pollfd{socket, events, 0}, pollfd{wake_event_, POLLIN, 0}};
@@ -83,14 +83,14 @@ bool Attempt::wait_until(int socket, short events, Time until) const {
     }
 }
 
-void Attempt::fail(std::string code_in_exchange, const std::string& text) const {
+void HttpAttempt::fail(std::string code_in_exchange, const std::string& text) const {
     throw RetryableError(
         fmt::format("{}: {}", where_, text),
         {.code = code(std::move(code_in_exchange)),
          .outcome = stage_ == Stage::exchange ? Outcome::unknown : Outcome::refused});
 }
 
-std::string Attempt::code(std::string code_in_exchange) const {
+std::string HttpAttempt::code(std::string code_in_exchange) const {
     switch (stage_) {
         case Stage::lookup:
             return "dns";

@@ -11,7 +11,7 @@
 
 namespace steplog::steps {
 
-class Attempt {
+class HttpAttempt {
   public:
     using Time = std::chrono::steady_clock::time_point;
 
@@ -20,10 +20,10 @@ class Attempt {
 
     /// Starts the clock. `where` names the other side in error texts: host and port, never a path.
     /// Throws RetryableError (refused) when the machine has no file descriptor left.
-    Attempt(std::string where, Ms timeout, std::stop_token stop);
-    ~Attempt();
-    Attempt(const Attempt&) = delete;
-    Attempt& operator=(const Attempt&) = delete;
+    HttpAttempt(std::string where, Ms timeout, std::stop_token stop);
+    ~HttpAttempt();
+    HttpAttempt(const HttpAttempt&) = delete;
+    HttpAttempt& operator=(const HttpAttempt&) = delete;
 
     void enter(Stage stage) { stage_ = stage; }
     Time deadline() const { return deadline_; }

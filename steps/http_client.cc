@@ -21,7 +21,7 @@ HttpClient::~HttpClient() = default;
 HttpReply HttpClient::send(const HttpRequest& request) {
     const BaseUrl base = parse_base_url(request.base);
     check_request(request);
-    Attempt attempt(base.authority(), request.timeout, request.stop);
+    HttpAttempt attempt(base.authority(), request.timeout, request.stop);
     attempt.check();
     const auto addresses = parts_->resolver.resolve(base.host, attempt);
     Connection connection(attempt, parts_->tls, base, addresses, parts_->options.connect_timeout);

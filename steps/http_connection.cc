@@ -63,10 +63,10 @@ TlsContext::TlsContext(const std::string& ca_file)
     }
 }
 
-Connection::Connection(Attempt& attempt, const TlsContext& tls, const BaseUrl& base,
+Connection::Connection(HttpAttempt& attempt, const TlsContext& tls, const BaseUrl& base,
                        const std::vector<std::string>& addresses, Ms connect_timeout)
     : attempt_(attempt), ssl_(nullptr, &SSL_free) {
-    attempt_.enter(Attempt::Stage::connect);
+    attempt_.enter(HttpAttempt::Stage::connect);
     const auto until =
         std::min(std::chrono::steady_clock::now() + connect_timeout, attempt_.deadline());
     std::string why = "it has no address";
@@ -102,7 +102,7 @@ Connection::~Connection() {
     close(socket_);
 }
 
-bool Connection::connect_to(const std::string& address, int port, Attempt::Time until,
+bool Connection::connect_to(const std::string& address, int port, HttpAttempt::Time until,
                             std::string& why) {
     const auto found = socket_address(address, port);
     if (!found) {
@@ -141,7 +141,7 @@ bool Connection::connect_to(const std::string& address, int port, Attempt::Time 
 }
 
 void Connection::shake_hands(const TlsContext& tls, const std::string& host) {
-    attempt_.enter(Attempt::Stage::handshake);
+    attempt_.enter(HttpAttempt::Stage::handshake);
     ERR_clear_error();
     ssl_.reset(SSL_new(tls.get()));
     std::unique_ptr<BIO, decltype(&BIO_free)> arrived(BIO_new(BIO_s_mem()), &BIO_free);
@@ -217,7 +217,7 @@ void Connection::fail_tls() {
 
 void Connection::send(std::string_view bytes) {
     attempt_.check();
-    attempt_.enter(Attempt::Stage::exchange);
+    attempt_.enter(HttpAttempt::Stage::exchange);
     if (!ssl_) return send_bytes(bytes);
     while (!bytes.empty()) {
         const int part = static_cast<int>(std::min<std::size_t>(bytes.size(), 16384));

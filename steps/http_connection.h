@@ -33,7 +33,7 @@ class Connection : public Channel {
     /// together) and, for https, shakes hands: the certificate must be valid now, by a trusted CA,
     /// and name the host or address in its subjectAltName (its CN does not count). Throws
     /// RetryableError, always refused: no_connection, tls, interrupted.
-    Connection(Attempt& attempt, const TlsContext& tls, const BaseUrl& base,
+    Connection(HttpAttempt& attempt, const TlsContext& tls, const BaseUrl& base,
                const std::vector<std::string>& addresses, Ms connect_timeout);
     ~Connection() override;
     Connection(const Connection&) = delete;
@@ -44,7 +44,8 @@ class Connection : public Channel {
     std::size_t receive(char* buffer, std::size_t size) override;
 
   private:
-    bool connect_to(const std::string& address, int port, Attempt::Time until, std::string& why);
+    bool connect_to(const std::string& address, int port, HttpAttempt::Time until,
+                    std::string& why);
     void shake_hands(const TlsContext& tls, const std::string& host);
     int drive_tls(const std::function<int()>& operation);
     bool receive_tls_records();
@@ -54,7 +55,7 @@ class Connection : public Channel {
     void send_bytes(std::string_view bytes);
     std::size_t receive_bytes(char* buffer, std::size_t size);
 
-    Attempt& attempt_;
+    HttpAttempt& attempt_;
     int socket_ = -1;
     std::unique_ptr<SSL, void (*)(SSL*)> ssl_;  // null for plain http
     BIO* arrived_ = nullptr;                    // ssl_'s, TLS records from the peer

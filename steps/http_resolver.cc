@@ -75,7 +75,7 @@ void Resolver::run(const std::shared_ptr<Shared>& shared, const std::string& hos
     shared->finished.notify_all();
 }
 
-std::vector<std::string> Resolver::resolve(const std::string& host, const Attempt& attempt) {
+std::vector<std::string> Resolver::resolve(const std::string& host, const HttpAttempt& attempt) {
     if (is_ip_address(host)) return {host};
     if (host == "localhost") return {"127.0.0.1", "::1"};
 

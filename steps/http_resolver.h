@@ -26,7 +26,7 @@ class Resolver {
     /// 6761, 6.3). Callers who ask for a name that is being looked up share that look-up, so no
     /// more threads are left behind than there are hosts, and at most 16. Throws RetryableError
     /// (refused, "dns"; or interrupted) at the attempt's deadline at the latest.
-    std::vector<std::string> resolve(const std::string& host, const Attempt& attempt);
+    std::vector<std::string> resolve(const std::string& host, const HttpAttempt& attempt);
 
   private:
     struct Pending;

@@ -7,8 +7,6 @@
 namespace steplog {
 namespace {
 
-using std::string_literals::operator""s;
-
 std::string why_not(const std::string& text) {
     std::string why = "left over";
     const auto document = parse_guarded(text, why);
@@ -35,6 +33,7 @@ TEST(JsonGuard, LetsOrdinaryDocumentsPass) {
 }
 
 TEST(JsonGuard, RefusesWhatIsNotExactlyOneJsonText) {
+    using std::string_literals::operator""s;
     for (const auto& text :
          {" "s,        "{"s,         "{\"id\":"s, "{} {}"s,      "{}x"s,     "[1,]"s, "{\"a\":1,}"s,
           "// c\n{}"s, "{}/* c */"s, "NaN"s,      "[Infinity]"s, "-"s,       "01"s,   "+1"s,

@@ -2,6 +2,7 @@
 // needs: headers, query strings, Stripe's bracketed forms, JSON replies. Values only, any thread.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 namespace steplog::sandbox {
 
 enum class Provider { stripe, clerk, resend };
+inline constexpr std::array all_providers = {Provider::stripe, Provider::clerk, Provider::resend};
 
 std::string_view to_string(Provider);
 std::optional<Provider> parse_provider(std::string_view);

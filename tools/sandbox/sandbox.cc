@@ -9,8 +9,6 @@
 namespace steplog::sandbox {
 namespace {
 
-constexpr std::array providers = {Provider::stripe, Provider::clerk, Provider::resend};
-
 std::string fingerprint_of(Provider provider, const Call& call) {
     return provider == Provider::stripe ? Stripe::fingerprint(call) : Resend::fingerprint(call);
 }
@@ -384,7 +382,7 @@ Json Sandbox::state(bool full) const {
                   {"effects", world_.effects},
                   {"requests", world_.requests},
                   {"faults", Json::array()}};
-    for (const Provider provider : providers) {
+    for (const Provider provider : all_providers) {
         state["concurrent_max"][std::string(to_string(provider))] =
             world_.open_max[static_cast<std::size_t>(provider)];
     }

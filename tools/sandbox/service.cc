@@ -4,8 +4,6 @@
 namespace steplog::sandbox {
 namespace {
 
-constexpr std::array providers = {Provider::stripe, Provider::clerk, Provider::resend};
-
 std::unique_ptr<Sender> make_sender(SenderOptions options, Sandbox& sandbox) {
     if (options.url.empty()) return nullptr;
     options.on_delivered = [&sandbox](const std::string& id) { sandbox.mark_delivered(id); };
@@ -19,7 +17,7 @@ Service::Service(ServiceOptions options)
       sender_(make_sender(options.sender, sandbox_)),
       control_(sandbox_, sender_.get()) {
     if (options.separate_ports) {
-        for (const Provider provider : providers) {
+        for (const Provider provider : all_providers) {
             own_[static_cast<std::size_t>(provider)] = std::make_unique<HttpServer>(
                 "127.0.0.1:0", [this, provider](const SandboxRequest& request) {
                     return serve(request, provider);
@@ -44,7 +42,7 @@ std::string Service::base(Provider provider) const {
 
 Json Service::bases() const {
     Json bases = {{"sandbox", main_->base()}};
-    for (const Provider provider : providers) {
+    for (const Provider provider : all_providers) {
         bases[std::string(to_string(provider))] = base(provider);
     }
     return bases;
@@ -72,7 +70,7 @@ Served Service::serve(const SandboxRequest& request, std::optional<Provider> pro
 
 void Service::follow_faults() {
     const std::scoped_lock lock(faults_mutex_);
-    for (const Provider provider : providers) {
+    for (const Provider provider : all_providers) {
         auto& own = own_[static_cast<std::size_t>(provider)];
         if (own) own->set_listening(!sandbox_.is_down(provider));
     }
