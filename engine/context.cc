@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "engine/entries.h"
 #include "engine/replay.h"
@@ -30,10 +31,9 @@ bool Context::finished(std::string_view step) const {
            found->second.status == StepRecord::Status::completed;
 }
 
-Json Context::step_json(std::string_view name, const StepOptions& options,
-                        const std::function<Json(const Attempt&)>& effect) {
+std::string Context::asked_for(std::string_view name) {
     stay_suspended();
-    const std::string step(name);
+    std::string step(name);
     if (replay_->in_step)
         stuck("nested_step",
               fmt::format("step {} was begun inside another step: a step may not contain steps",
@@ -46,6 +46,12 @@ Json Context::step_json(std::string_view name, const StepOptions& options,
             fmt::format("two steps of this workflow are named {}: a step is known by its name, so "
                         "put what tells them apart into it",
                         step));
+    return step;
+}
+
+Json Context::step_json(std::string_view name, const StepOptions& options,
+                        const std::function<Json(const Attempt&)>& effect) {
+    const std::string step = asked_for(name);
     const StepRecord& record = replay_->log.step(step);
     if (record.status == StepRecord::Status::completed) {
         if (!record.result)
@@ -65,6 +71,31 @@ void Context::undecodable(std::string_view name, const Json& stored, const std::
                       "deploy code that reads it",
                       name, stored.is_object() || stored.is_array() ? "an" : "a",
                       stored.type_name(), why));
+}
+
+void Context::sleep_for(std::string_view name, Ms duration) {
+    const std::int64_t now_ms = surroundings_.clock.now_ms();
+    const std::int64_t longest_ms = std::numeric_limits<std::int64_t>::max() - now_ms;
+    sleep_until(name, now_ms + std::min<std::int64_t>(duration.count(), longest_ms));
+}
+
+void Context::sleep_until(std::string_view name, std::int64_t at_ms) {
+    const std::string step = asked_for(name);
+    // Written in one transaction with the state: whoever has claimed the instance since has seen
+    // the time come, whatever the clock says now.
+    if (replay_->log.timers.contains(step)) return;
+    Advance begun{.instance = claimed_.seq, .epoch = claimed_.epoch, .step = step};
+    begun.progress = true;
+    begun.entries.push_back(
+        {.step = step, .kind = EntryKind::timer, .data = {{"due_at_ms", at_ms}}});
+    if (at_ms <= surroundings_.clock.now_ms()) {
+        begun.lazy = true;
+        hand_in(std::move(begun));
+        return;
+    }
+    begun.to = Transition{.to = State::sleeping, .waits_for = WaitsFor::timer, .due_at_ms = at_ms};
+    observe(step, "sleeps", 0);
+    suspend(std::move(begun));
 }
 
 void Context::take_key(const std::string& key) {

@@ -147,6 +147,13 @@ class Context {
         return step(name, StepOptions{}, std::forward<F>(effect));
     }
 
+    /// Lets the instance sleep, holding no thread, and goes on when the time has come by the wall
+    /// clock, never before. The wake time is durable: a restart, a deploy or another duration in
+    /// the code change nothing about a sleep that has begun. What lies in the past does not sleep.
+    /// `name` is unique among the instance's steps and sleeps. Not to be called inside a step.
+    void sleep_for(std::string_view name, Ms duration);
+    void sleep_until(std::string_view name, std::int64_t at_ms);
+
     /// Takes another key once it is known, letting go of the present one: one transaction, then
     /// this instance runs only when no other unfinished one holds the key, in order of taking.
     void take_key(const std::string& key);
@@ -159,6 +166,8 @@ class Context {
     class StepRun;
     struct Replay;  // the log folded by step, and what this call of the function has seen
 
+    // What steps and sleeps are known by: suspends or makes stuck where the name is no good.
+    std::string asked_for(std::string_view name);
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
     [[noreturn]] void undecodable(std::string_view name, const Json& stored,

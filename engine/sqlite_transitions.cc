@@ -487,7 +487,7 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
 
 void SqliteTransitions::apply(Row& row, const Transition& to) {
     const std::int64_t at = now();
-    std::optional<std::int64_t> due, finished_at;
+    std::optional<std::int64_t> due = to.due_at_ms, finished_at;
     if (to.delay) due = at + to.delay->count();
     if (is_finished(to.to)) finished_at = at;
     const bool releases =

@@ -22,6 +22,11 @@ bool flag_in(const Json& data, const char* name) {
     return found != data.end() && found->is_boolean() && found->get<bool>();
 }
 
+std::int64_t number_in(const Json& data, const char* name) {
+    const auto found = data.find(name);
+    return found != data.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
+}
+
 std::string shortened(const std::string& text, std::size_t room) {
     if (text.size() <= room) return text;
     constexpr std::size_t digits = 32;
@@ -107,7 +112,9 @@ void StepLog::apply(const Entry& entry) {
         ++resumes;
         failures = 0;
     }
-    if (!entry.step.empty()) {
+    if (entry.kind == EntryKind::timer) {
+        timers.insert_or_assign(entry.step, number_in(entry.data, "due_at_ms"));
+    } else if (!entry.step.empty()) {
         step(entry.step).apply(entry);
     } else if (const auto since_ms = lost_since(entry)) {
         lost_since_ms_ = std::min(lost_since_ms_.value_or(*since_ms), *since_ms);

@@ -36,6 +36,7 @@ struct StepRecord {
 class StepLog {
   public:
     std::map<std::string, StepRecord, std::less<>> steps;
+    std::map<std::string, std::int64_t, std::less<>> timers;  // sleeps, with their wake times
     int resumes = 0;
     int failures = 0;  // of the function itself, outside any step, since the last resume
     std::int64_t failing_since_ms = 0;

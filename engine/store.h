@@ -113,7 +113,8 @@ struct Transition {
     State to = State::sleeping;
     std::optional<WaitsFor> waits_for = {};
     std::string waits_detail = {};
-    std::optional<Ms> delay = {};  // due so long after the store's now; absent: not due by time
+    std::optional<Ms> delay = {};                // due so long after the store's now
+    std::optional<std::int64_t> due_at_ms = {};  // due at this time; neither: not due by time
     std::string error_code = {};
     std::string error = {};
     std::optional<std::string> output = {};  // JSON text, for completed

@@ -17,8 +17,11 @@ Worker::Ran Worker::run(Claimed claimed) const {
             parting = std::move(*context.replay_->parting);
         }
         context.replay_->suspended = false;
-        if (parting.to->to == State::sleeping && parting.to->delay)
-            ran.due_at_ms = surroundings_.clock.now_ms() + parting.to->delay->count();
+        if (parting.to->to == State::sleeping) {
+            ran.due_at_ms = parting.to->due_at_ms;
+            if (parting.to->delay)
+                ran.due_at_ms = surroundings_.clock.now_ms() + parting.to->delay->count();
+        }
         parting.to->claim_next = !surroundings_.draining.stop_requested();
         leave(context, parting, ran);
     } catch (const Suspended&) {

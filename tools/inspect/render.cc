@@ -78,6 +78,8 @@ std::string details_of(const Json& entry) {
     if (data.contains("interrupted")) parts.push_back("interrupted by a shutdown");
     if (const auto delay = data.find("delay_ms"); delay != data.end() && delay->is_number_integer())
         parts.push_back("again after " + format_duration(Ms(delay->get<std::int64_t>())));
+    if (const auto due = data.find("due_at_ms"); due != data.end() && due->is_number_integer())
+        parts.push_back("until " + format_rfc3339(due->get<std::int64_t>()));
     if (const auto provider = text_at(data, "provider"); !provider.empty())
         parts.push_back("asks " + provider);
     if (const auto adopted = text_at(data, "adopted"); !adopted.empty())
