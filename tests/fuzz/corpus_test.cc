@@ -12,6 +12,7 @@
 
 extern "C" {
 int command_fuzz(const std::uint8_t* data, std::size_t size);
+int cron_fuzz(const std::uint8_t* data, std::size_t size);
 int event_fuzz(const std::uint8_t* data, std::size_t size);
 int inspect_command_fuzz(const std::uint8_t* data, std::size_t size);
 int provider_answer_fuzz(const std::uint8_t* data, std::size_t size);
@@ -35,6 +36,7 @@ struct Target {
 const std::map<std::string, Target>& targets() {
     static const std::map<std::string, Target> all = {
         {"command_fuzz", {command_fuzz, 50}},
+        {"cron_fuzz", {cron_fuzz, 20}},
         {"event_fuzz", {event_fuzz, 20}},
         {"inspect_command_fuzz", {inspect_command_fuzz, 2}},
         {"provider_answer_fuzz", {provider_answer_fuzz, 50}},
