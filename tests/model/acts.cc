@@ -57,6 +57,13 @@ void Simulation::perform(const Act& act) {
             return resume_one(dice);
         case ActKind::resume_all:
             return resume_all(dice);
+        case ActKind::cancel:
+            if (dice.below(2)) return cancel(dice, false);
+            outside_.interlude = [this, luck = dice.next()] {
+                Dice then(luck);
+                cancel(then, then.below(3) > 0);
+            };
+            return work(2);
         case ActKind::purge:
             return purge(dice);
         case ActKind::fill_disk:
@@ -296,6 +303,23 @@ void Simulation::resume_all(Dice& dice) {
     for (const auto& [seq, instance] : before.instances())
         if (instance.state == State::stuck || instance.state == State::sleeping)
             outside_.decided(instance.id, nullptr, false);
+}
+
+void Simulation::cancel(Dice& dice, bool running) {
+    CancelRequest request{.actor = "somebody"};
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (running && instance.state == State::running) request.ids.push_back(instance.id);
+    for (auto left = 1 + dice.below(3); left > 0; --left) {
+        const std::string id = dice.below(20) ? any_instance(dice) : "nobody";
+        if (!id.empty()) request.ids.push_back(id);
+    }
+    if (dice.below(2)) request.reason = fmt::format("reason {}", dice.below(10));
+    if (request.ids.empty()) return;
+    try {
+        life_->engine().cancel(std::move(request));
+    } catch (const StoreError& error) {
+        failed(error);
+    }
 }
 
 void Simulation::purge(Dice& dice) {

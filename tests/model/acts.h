@@ -46,6 +46,7 @@ class Simulation {
     void resume_one(Dice& dice);
     void resume(const std::string& id);
     void resume_all(Dice& dice);
+    void cancel(Dice& dice, bool running);
     void purge(Dice& dice);
     void fail_disk(Dice& dice);
     void renew(Dice& dice);

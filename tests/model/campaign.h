@@ -11,7 +11,7 @@
 namespace steplog::testing {
 
 struct SimulationTally {
-    int seeds = 0, lives = 0, cuts = 0, take_overs = 0, instances = 0, effects = 0;
+    int seeds = 0, lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, effects = 0;
     std::int64_t store_calls = 0;
     double seconds = 0;
     std::uint64_t bad_seed = 0;
@@ -21,8 +21,9 @@ struct SimulationTally {
     std::string text() const {
         return fmt::format(
             "{} seeds, {:.0f} a second: {} lives, {} ended by power or disk, {} take-overs, {} "
-            "instances, {} effects, {} operations compared",
-            seeds, seeds / seconds, lives, cuts, take_overs, instances, effects, store_calls);
+            "instances, {} of them cancelled, {} effects, {} operations compared",
+            seeds, seeds / seconds, lives, cuts, take_overs, instances, cancelled, effects,
+            store_calls);
     }
 };
 
@@ -37,6 +38,7 @@ inline SimulationTally simulate(Stage& stage, std::uint64_t first_seed, std::uin
         tally.cuts += played.cuts;
         tally.take_overs += played.take_overs;
         tally.instances += played.instances;
+        tally.cancelled += played.cancelled;
         tally.effects += played.effects;
         tally.store_calls += played.store_calls;
         if (played.clean()) continue;

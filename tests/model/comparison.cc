@@ -77,7 +77,8 @@ std::string Comparison::of_instances(const Reference& reference) {
         "SELECT seq, instances.id, workflow, version, state, due_at_ms, waits_for, waits_detail, "
         "owner, "
         "epoch, deaths, key, key_ticket, holds_key, on_stuck, step, attempt, error_code, error, "
-        "log_length, created_at_ms, updated_at_ms, finished_at_ms, i.body, o.body "
+        "log_length, created_at_ms, updated_at_ms, finished_at_ms, "
+        "cancel_requested_at_ms, i.body, o.body "
         "FROM instances LEFT JOIN payloads i ON i.id=input_payload "
         "LEFT JOIN payloads o ON o.id=output_payload ORDER BY seq");
     auto expected = reference.instances().begin();
@@ -98,7 +99,9 @@ std::string Comparison::of_instances(const Reference& reference) {
         row.expect("error_code", or_null(i.error_code)).expect("error", or_null(i.error));
         row.expect("log_length", static_cast<std::int64_t>(i.log.size()));
         row.expect("created_at_ms", i.created_at_ms).expect("updated_at_ms", i.updated_at_ms);
-        row.expect("finished_at_ms", said(i.finished_at_ms)).expect("input", i.input);
+        row.expect("finished_at_ms", said(i.finished_at_ms));
+        row.expect("cancel_requested_at_ms", said(i.cancel_requested_at_ms));
+        row.expect("input", i.input);
         row.expect("output", said(i.output));
         if (!row.difference.empty()) return row.difference;
         ++expected;

@@ -63,17 +63,21 @@ bool Simulation::resume_stuck() {
 void Simulation::check_end() {
     auto all = ended_;
     for (const auto& [seq, instance] : watch_.truth().instances()) all[instance.id] = instance;
-    bool purchase_completed = true;
+    bool purchase_completed = true, purchase_cancelled = false;
     for (const auto& [id, instance] : all) {
         const Errand* errand = errand_of(id);
+        played_.cancelled += instance.state == State::cancelled;
         if (errand)
             check_errand(*errand, instance);
-        else
+        else {
             purchase_completed = purchase_completed && instance.state == State::completed;
+            purchase_cancelled = purchase_cancelled || instance.state == State::cancelled;
+        }
     }
     check_waiting();
     if (purchase_ && watch_.clean()) purchase_->check_result(purchase_completed);
-    if (purchase_ && !purchase_completed && watch_.clean()) watch_.find("unfinished", "a purchase");
+    if (purchase_ && !purchase_completed && !purchase_cancelled && watch_.clean())
+        watch_.find("unfinished", "a purchase");
     played_.instances = static_cast<int>(all.size());
     played_.effects = static_cast<int>(outside_.effects());
 }

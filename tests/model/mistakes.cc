@@ -58,6 +58,8 @@ class MistakenEngine : public Forwarding {
     std::future<Advanced> advance(Advance advance) override {
         if (mistake_ == Mistake::keeps_outcomes_to_itself && advance.lazy) return pretended();
         distort(advance);
+        if (mistake_ == Mistake::goes_on_when_cancelled && !advance.lazy && !advance.to)
+            return deaf(store_.advance(std::move(advance)));
         return store_.advance(std::move(advance));
     }
 
@@ -65,6 +67,19 @@ class MistakenEngine : public Forwarding {
     static std::future<Advanced> pretended() {
         std::promise<Advanced> promise;
         promise.set_value({});
+        return promise.get_future();
+    }
+
+    // Does not hear that the instance has ended instead.
+    static std::future<Advanced> deaf(std::future<Advanced> answer) {
+        std::promise<Advanced> promise;
+        try {
+            Advanced advanced = answer.get();
+            advanced.cancelled = false;
+            promise.set_value(std::move(advanced));
+        } catch (...) {
+            promise.set_exception(std::current_exception());
+        }
         return promise.get_future();
     }
 
@@ -148,6 +163,7 @@ const char* to_string(Mistake mistake) {
                                                                 "Retry-After ignored",
                                                                 "every start counted as progress",
                                                                 "outcomes kept to itself",
+                                                                "going on when cancelled",
                                                                 "epochs ignored",
                                                                 "duplicates not folded"};
     return words.at(static_cast<std::size_t>(mistake));

@@ -25,6 +25,7 @@ enum class Mistake {
     ignores_retry_after,
     counts_every_start_as_progress,
     keeps_outcomes_to_itself,
+    goes_on_when_cancelled,
     // between the watched store and its file: something else is written
     ignores_epochs,
     folds_no_duplicates

@@ -201,6 +201,8 @@ void Outside::check(const Attempt& attempt, const PlannedStep& step, bool is_pro
     if (instance->finished(step.name)) watch_.find("repeated_step", who + " " + step.name);
     if (instance->state != State::running)
         watch_.find("call_without_claim", fmt::format("{} is {}", who, to_string(instance->state)));
+    if (instance->cancel_requested_at_ms && !is_probe)
+        watch_.find("call_after_cancel", who + " was asked to end before " + step.name);
     if (!instance->key.empty() && !instance->holds_key)
         watch_.find("call_without_key", who + " does not hold " + instance->key);
     if (!step.key.empty() && instance->key != step.key)

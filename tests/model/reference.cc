@@ -16,6 +16,13 @@ constexpr int deaths_until_stuck = 5;
     throw StoreError(kind, why);
 }
 
+// What an instance that was asked to end must not do any more.
+bool begins_something(const Advance& advance) {
+    return advance.once_claim || advance.take_key ||
+           std::any_of(advance.entries.begin(), advance.entries.end(),
+                       [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
+}
+
 bool ends_a_step(EntryKind kind) {
     return kind == EntryKind::completed || kind == EntryKind::skipped;
 }
@@ -179,10 +186,15 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
         return instance.deaths + (instance.state == State::running);
     };
     const auto suspect = [&](const Instance& instance) {
-        return deaths(instance) >= deaths_until_alone && deaths(instance) < deaths_until_stuck;
+        return !instance.cancel_requested_at_ms && deaths(instance) >= deaths_until_alone &&
+               deaths(instance) < deaths_until_stuck;
     };
     result.solo = std::any_of(due.begin(), due.end(), [&](Instance* i) { return suspect(*i); });
     for (Instance* instance : due) {
+        if (instance->cancel_requested_at_ms) {
+            end_as_asked(*instance, now_ms, "");
+            continue;
+        }
         if (deaths(*instance) >= deaths_until_stuck) {
             instance->deaths = deaths(*instance);
             const std::string message = fmt::format(
@@ -232,6 +244,12 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
         found->second.owner != owner || found->second.state != State::running)
         refuse(StoreError::Kind::fenced, "the instance was claimed by someone else since");
     Instance& instance = found->second;
+    Advanced advanced;
+    if (instance.cancel_requested_at_ms && begins_something(advance)) {
+        advanced.cancelled = true;
+        end_as_asked(instance, now_ms, "");
+        return advanced;
+    }
     for (const NewEntry& entry : advance.entries)
         if (ends_a_step(entry.kind) && instance.finished(entry.step))
             refuse(StoreError::Kind::constraint, "the step is finished");
@@ -242,7 +260,6 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
             refuse(StoreError::Kind::constraint, "it does not hold its once key");
     }
 
-    Advanced advanced;
     if (advance.once_claim) {
         advanced.once = claim_once(instance, now_ms, *advance.once_claim);
         if (advanced.once->kind == OnceVerdict::Kind::busy)
@@ -266,7 +283,11 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     instance.updated_at_ms = now_ms;
     if (advance.take_key) advanced.queued = !take_key(instance, now_ms, *advance.take_key);
     if (!advance.to) return advanced;
-    move(instance, now_ms, *advance.to);
+    advanced.cancelled = instance.cancel_requested_at_ms && !is_finished(advance.to->to);
+    if (advanced.cancelled)
+        end_as_asked(instance, now_ms, advance.to->error_code);
+    else
+        move(instance, now_ms, *advance.to);
     if (!advance.to->claim_next) return advanced;
     auto next = claim(owner, now_ms, {.limit = 1, .busy = 1}).claimed;
     if (!next.empty()) advanced.next = std::move(next.front());
@@ -282,6 +303,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     instance.waits_for = to.waits_for;
     instance.waits_detail = to.waits_detail;
     instance.owner.reset();
+    instance.ticket.reset();
     instance.error_code = to.error_code;
     instance.error = to.error;
     instance.output = to.output;

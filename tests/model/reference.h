@@ -44,7 +44,7 @@ struct ReferenceInstance {
     std::string input;
     std::optional<std::string> output;
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
-    std::optional<std::int64_t> finished_at_ms;
+    std::optional<std::int64_t> finished_at_ms, cancel_requested_at_ms;
 
     bool finished(const std::string& step_name) const;
 };
@@ -83,6 +83,7 @@ class Reference {
     Advanced advance(std::int64_t owner, std::int64_t now_ms, const Advance& advance);
     void renew(std::int64_t owner, std::int64_t now_ms, const std::vector<std::int64_t>& instances);
     Resumed resume(std::int64_t now_ms, const ResumeRequest& request);
+    Cancelled cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request);
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
 
     const std::map<std::int64_t, ReferenceInstance>& instances() const { return instances_; }
@@ -111,11 +112,14 @@ class Reference {
     void wake_waiters(const std::string& once_key, std::int64_t now_ms);
     void move(Instance& instance, std::int64_t now_ms, const Transition& to);
     std::string resume_one(Instance& instance, std::int64_t now_ms, const ResumeRequest& request);
+    void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
+    void end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
 
     std::map<std::int64_t, Instance> instances_;
     std::map<EventId, ReferenceEvent> events_;
     std::vector<EventId> arrivals_;  // of the events that are there, in order
     std::map<std::string, ReferenceOnce> once_keys_;
+    std::map<std::string, Json> asked_to_end_;  // by instance: who asked last, and why
     std::int64_t last_seq_ = 0, owners_ = 0, tickets_ = 0, audited_ = 0;
 };
 

@@ -81,6 +81,47 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
     return "";
 }
 
+Cancelled Reference::cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request) {
+    Cancelled cancelled;
+    for (const std::string& id : request.ids) {
+        const Instance* found = find(id);
+        if (!found || is_finished(found->state)) {
+            cancelled.skipped.push_back({id, "not there, or at its end"});
+            continue;
+        }
+        Instance& instance = instances_.at(found->seq);
+        Json said = {{"by", request.actor}};
+        if (!request.reason.empty()) said["reason"] = request.reason;
+        if (instance.state == State::running && instance.owner == owner) {
+            cancelled.requested.push_back(id);
+            if (instance.cancel_requested_at_ms) continue;
+            instance.cancel_requested_at_ms = now_ms;
+            asked_to_end_[id] = std::move(said);
+        } else {
+            cancelled.ids.push_back(id);
+            asked_to_end_[id] = said;
+            said["was"] = to_string(instance.state);
+            if (!instance.error_code.empty()) said["code"] = instance.error_code;
+            end_cancelled(instance, now_ms, std::move(said));
+        }
+        ++audited_;
+    }
+    return cancelled;
+}
+
+void Reference::end_cancelled(Instance& instance, std::int64_t now_ms, Json said) {
+    append(instance, now_ms,
+           {.step = instance.step, .kind = EntryKind::cancelled, .data = std::move(said)});
+    move(instance, now_ms, {.to = State::cancelled});
+}
+
+void Reference::end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code) {
+    Json said = asked_to_end_.at(instance.id);
+    said["was"] = "running";
+    if (!code.empty()) said["code"] = code;
+    end_cancelled(instance, now_ms, std::move(said));
+}
+
 Purged Reference::purge(std::int64_t now_ms, const PurgeRequest& request) {
     const std::int64_t finished_before_ms = now_ms - request.older_than.count();
     const std::int64_t received_before_ms =

@@ -26,6 +26,7 @@ constexpr std::array<int, act_kinds> weights = {
     2,   // stop
     4,   // resume_one
     3,   // resume_all
+    3,   // cancel
     2,   // purge
     2,   // fill_disk
     2,   // fail_disk
@@ -51,8 +52,8 @@ const char* to_string(ActKind kind) {
         "deliver",  "deliver again", "keep an event", "deliver a purchase", "work",
         "let pass", "reach due",     "set the clock", "cut the power",      "kill",
         "restart",  "take over",     "stop",          "resume one",         "resume all",
-        "purge",    "fill the disk", "fail the disk", "break a provider",   "renew",
-        "deploy",   "look"};
+        "cancel",   "purge",         "fill the disk", "fail the disk",      "break a provider",
+        "renew",    "deploy",        "look"};
     return words.at(static_cast<std::size_t>(kind));
 }
 

@@ -50,8 +50,9 @@ std::string said(const OnceVerdict& once) {
 }
 
 std::string said(const Advanced& advanced) {
-    std::string text = fmt::format("queued {} once [{}] next {}", advanced.queued,
-                                   advanced.once ? said(*advanced.once) : "", said(advanced.next));
+    std::string text =
+        fmt::format("queued {} cancelled {} once [{}] next {}", advanced.queued, advanced.cancelled,
+                    advanced.once ? said(*advanced.once) : "", said(advanced.next));
     for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
     return text;
 }
@@ -61,6 +62,16 @@ std::string said(const Advanced& advanced) {
 std::string said(const Resumed& resumed) {
     std::string text = "resumed";
     for (const std::string& id : resumed.ids) text += " " + id;
+    return text;
+}
+
+std::string said(const Cancelled& cancelled) {
+    std::string text = "ended";
+    for (const std::string& id : cancelled.ids) text += " " + id;
+    text += ", asked";
+    for (const std::string& id : cancelled.requested) text += " " + id;
+    text += ", skipped";
+    for (const Resumed::Skipped& skipped : cancelled.skipped) text += " " + skipped.id;
     return text;
 }
 
@@ -278,7 +289,15 @@ std::future<Purged> WatchedStore::purge(PurgeRequest request) {
 }
 
 std::future<Cancelled> WatchedStore::cancel(CancelRequest request) {
-    return real_.cancel(std::move(request));
+    auto real = real_.cancel(request);
+    std::string what = "cancel";
+    for (const std::string& id : request.ids) what += " " + id;
+    return hand_in<Cancelled>(
+        std::move(what), std::move(real),
+        [this, request = std::move(request)](Reference& r) {
+            return r.cancel(owner_, watch_.now_ms(), request);
+        },
+        false);
 }
 
 std::future<Forgotten> WatchedStore::forget(ForgetRequest request) {

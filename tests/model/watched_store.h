@@ -24,8 +24,8 @@ class WatchedStore : public Store {
     std::future<void> renew(std::vector<std::int64_t> instances) override;
     std::future<Resumed> resume(ResumeRequest request) override;
     std::future<Purged> purge(PurgeRequest request) override;
-    // Not part of the simulation: the reference does not know them.
     std::future<Cancelled> cancel(CancelRequest request) override;
+    // Not part of the simulation: the reference does not know them.
     std::future<Forgotten> forget(ForgetRequest request) override;
     std::future<bool> sweep(bool rewrite) override;
     std::future<Rotated> rotate_keys(RotateRequest request) override;
