@@ -49,16 +49,18 @@ Resumed SqliteTransitions::resume(const ResumeRequest& request) {
     {
         const std::string state =
             request.state ? std::string(steplog::to_string(*request.state)) : "";
-        // Without an age also those that a clock since set back dated into the future.
-        const std::int64_t before =
-            request.older_than ? now() - request.older_than->count() : INT64_MAX;
+        // What a clock since set back dated into the future was not touched just now, either.
+        const std::int64_t age =
+            std::min(request.older_than.value_or(Ms(0)).count(), INT64_MAX - now());
         Query find(statements_,
                    "SELECT seq, id FROM instances WHERE (state='stuck' OR (state='sleeping' AND "
                    "waits_for IN "
                    "('retry','circuit'))) AND (?1='' OR state=?1) AND (?2='' OR workflow=?2) AND "
                    "(?3='' OR step=?3) "
-                   "AND (?4='' OR error_code=?4) AND updated_at_ms<=?5 ORDER BY seq",
-                   state, request.workflow, request.step, request.error_code, before);
+                   "AND (?4='' OR error_code=?4) AND (updated_at_ms<=?5 OR updated_at_ms>=?6) "
+                   "ORDER BY seq",
+                   state, request.workflow, request.step, request.error_code, now() - age,
+                   now() + age);
         while (find.next()) matching.emplace_back(find.integer(0), find.text(1));
     }
     for (const auto& [seq, id] : matching) {
