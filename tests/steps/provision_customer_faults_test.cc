@@ -2,6 +2,8 @@
 // after the other, and it still comes to one account, one link each way, one e-mail.
 #include "steps/provision_customer.h"
 
+#include <fmt/core.h>
+
 #include "tests/steps/provision_world.h"
 
 namespace steplog::steps {
@@ -23,6 +25,7 @@ class ProvisionCustomerAmongFaults : public testing::ProvisionWorld {
                 .route = route,
                 .times = how_often,
                 .effect = {},
+                .delay = Ms(kind == FaultKind::slow ? 5000 : 0),
                 .retry_after_s = {}};
     }
 };
@@ -32,7 +35,8 @@ const std::vector<FaultKind>& all_kinds() {
         FaultKind::down,         FaultKind::hang,         FaultKind::status,
         FaultKind::rate_limited, FaultKind::unauthorized, FaultKind::reset,
         FaultKind::lost_answer,  FaultKind::truncated,    FaultKind::garbage,
-        FaultKind::interim_only, FaultKind::oversized};
+        FaultKind::interim_only, FaultKind::oversized,    FaultKind::slow,
+        FaultKind::interim};
     return kinds;
 }
 
@@ -57,6 +61,35 @@ TEST_F(ProvisionCustomerAmongFaults, SurvivesEveryFaultOfEveryRequestTwiceInARow
             EXPECT_EQ(world.emails().size(), runs);
             world.clear_faults();
             transitions.clear();
+        }
+    }
+    for (const auto& [key, count] : world.effects()) EXPECT_EQ(count, 1) << key;
+}
+
+TEST_F(ProvisionCustomerAmongFaults, SurvivesEveryStatusThatIsNoAnswerOfEveryRequest) {
+    std::size_t runs = 0;
+    for (const std::string route :
+         {"GET /v1/customers/*", "GET /v1/users*", "POST /v1/users*", "POST /v1/customers/*",
+          "GET /v1/subscriptions/*", "POST /v1/subscriptions/*", "POST /emails*"}) {
+        for (const int status : {302, 409, 500, 503}) {
+            for (const bool effect : {false, true}) {
+                SCOPED_TRACE(fmt::format("{} {} {}", route, status, effect ? "done" : "not done"));
+                const auto purchase =
+                    world.purchase({.email = fmt::format("b{}@example.com", ++runs)});
+                Fault refusal = fault(FaultKind::status, route, 2);
+                refusal.status = status;
+                refusal.effect = effect;
+                world.add_fault(refusal);
+                const std::string id = accept_one(purchase, "checkout.session.completed");
+                run();
+                EXPECT_EQ(last(id).what, "finished")
+                    << last(id).error_code << " " << last(id).error;
+                ASSERT_EQ(world.users().size(), runs);
+                expect_linked(*world.users().back(), purchase);
+                EXPECT_EQ(world.emails().size(), runs);
+                world.clear_faults();
+                transitions.clear();
+            }
         }
     }
     for (const auto& [key, count] : world.effects()) EXPECT_EQ(count, 1) << key;
