@@ -9,6 +9,7 @@
 
 #include "engine/file_lock.h"
 #include "engine/sqlite_file.h"
+#include "engine/wal_rewrite.h"
 #include "migrations/migrations.h"
 
 namespace steplog {
@@ -106,6 +107,12 @@ void ReadOnlyDatabase::open_if_closed() {
     if (vfs_.empty()) {
         as_opened_ = look_at(path_);
         immutable_ = nobody_writes();
+        if (wal_is_torn(path_.string(), vfs_) && !FileLock::is_held(path_))
+            refuse(
+                fmt::format("the power went while the write-ahead log of {} was being made "
+                            "safe, and it would show less than there is: start "
+                            "workflow-server once, which puts it back",
+                            path_.string()));
     }
     const int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
                       (vfs_.empty() ? SQLITE_OPEN_NOFOLLOW : 0) | SQLITE_OPEN_EXRESCODE;

@@ -84,6 +84,7 @@ SQLite::Database open_writer(const fs::path& path, const std::string& vfs, bool 
         refuse_network_file_systems(path);
         refuse_foreign_wal(path);
     }
+    finish_wal_rewrite(path.string(), vfs);
     const int flags = SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX |
                       (vfs.empty() ? SQLITE_OPEN_NOFOLLOW : 0) | SQLITE_OPEN_EXRESCODE;
     try {
@@ -106,11 +107,13 @@ std::string no_room_to_open(const fs::path& path) {
 }
 
 SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::string& synchronous,
-                       bool create, const std::vector<Migration>& migrations)
+                       bool create, const std::vector<Migration>& migrations, WalTrust trust)
     : database_(open_writer(path, vfs, create)) {
     try {
+        move_wal_on_close(false);  // before it is known to be on the disk
         restrict();
         refuse_strangers(migrations.back().number);
+        make_wal_durable(path.string(), vfs, trust);
         configure(synchronous);
         verify();
         migrate(migrations);
@@ -123,6 +126,7 @@ SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::
                             "the write-ahead log cannot be made safe before that ends: wait for "
                             "the reader (a check, a backup) or end it, and start again",
                             path.string()));
+        move_wal_on_close(true);
     } catch (const SQLite::Exception& error) {
         const int code = error.getErrorCode() & 0xff;
         if (code == SQLITE_NOTADB)
@@ -163,6 +167,14 @@ void SqliteFile::refuse_strangers(int newest) {
         throw OpenError(
             fmt::format("{} has schema {}, this program knows {}: use the newer program",
                         database_.getFilename(), applied, newest));
+}
+
+void SqliteFile::make_wal_durable(const std::string& path, const std::string& vfs, WalTrust trust) {
+    if (pragma(database_, "page_count") == 0) return;
+    if (database_.execAndGet("PRAGMA journal_mode").getString() != "wal") return;
+    // While this is held, nobody appends to the log or begins it anew.
+    SQLite::Transaction writing(database_, SQLite::TransactionBehavior::IMMEDIATE);
+    rewrite_wal(path, vfs, trust);
 }
 
 void SqliteFile::configure(const std::string& synchronous) {
@@ -275,8 +287,9 @@ void SqliteFile::rewrite() {
     database_.exec("PRAGMA temp_store=MEMORY");
 }
 
-void SqliteFile::leave_as_it_is() {
-    sqlite3_db_config(database_.getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+void SqliteFile::move_wal_on_close(bool move) {
+    sqlite3_db_config(database_.getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, move ? 0 : 1,
+                      nullptr);
 }
 
 }  // namespace steplog

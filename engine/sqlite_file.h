@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/digest.h"
+#include "engine/wal_rewrite.h"
 #include "migrations/migrations.h"
 
 namespace steplog {
@@ -25,10 +26,11 @@ class SqliteFile {
     /// Opens or creates, verifies and migrates. The caller holds the FileLock.
     /// Throws OpenError: not a file, not a Steplog database or of a newer schema (both are left as
     /// they are), damaged, a migration that failed, a network file system. `migrations`: others
-    /// than the present ones, for tests.
+    /// than the present ones, and `trust`, for tests.
     SqliteFile(const std::filesystem::path& path, const std::string& vfs,
                const std::string& synchronous, bool create,
-               const std::vector<Migration>& migrations = sqlite_migrations());
+               const std::vector<Migration>& migrations = sqlite_migrations(),
+               WalTrust trust = WalTrust::none);
 
     SQLite::Database& database() { return database_; }
     const Hash& payload_hash_key() const { return payload_hash_key_; }
@@ -45,11 +47,13 @@ class SqliteFile {
     /// Whether the last checkpoint_all has emptied the WAL too.
     bool wal_is_empty() const { return wal_frames_ == 0; }
     /// After a failure: closing writes nothing, not even what SQLite would move from the WAL.
-    void leave_as_it_is();
+    void leave_as_it_is() { move_wal_on_close(false); }
 
   private:
+    void move_wal_on_close(bool move);
     void restrict();
     void refuse_strangers(int newest);
+    void make_wal_durable(const std::string& path, const std::string& vfs, WalTrust trust);
     void configure(const std::string& synchronous);
     void verify();
     void migrate(const std::vector<Migration>& migrations);

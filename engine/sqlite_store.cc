@@ -78,7 +78,8 @@ class SqliteStore final : public Store {
         : options_(std::move(options)),
           lock_(std::move(lock)),
           reserve_(reserve_for(options_, path)),
-          file_(path, options_.vfs, options_.synchronous, options_.create),
+          file_(path, options_.vfs, options_.synchronous, options_.create, sqlite_migrations(),
+                options_.wal_trust),
           transitions_(file_.database(), clock, file_.payload_hash_key(), options_.encryption_keys,
                        options_.lease, options_.program) {
         if (options_.checkpoint_frames > 0) file_.checkpoint_every(options_.checkpoint_frames);
@@ -119,8 +120,8 @@ class SqliteStore final : public Store {
             // What lies under our names now, a write-ahead log included, is another's.
             file_.leave_as_it_is();
         } catch (const std::exception&) {
-            // An unclean end is what every start is prepared for.
-            return;
+            // An unclean end is what every start is prepared for; a failed sync cannot be retried.
+            file_.leave_as_it_is();
         }
     }
 

@@ -10,6 +10,7 @@
 #include "engine/cipher.h"
 #include "engine/clock.h"
 #include "engine/store.h"
+#include "engine/wal_rewrite.h"
 
 namespace steplog {
 
@@ -37,6 +38,7 @@ struct SqliteOptions {
     std::string synchronous = "FULL";  // negative controls only
     bool acknowledge_before_commit = false;  // negative control only
     int checkpoint_frames = 0;  // pages of WAL between checkpoints, for tests; 0: as always
+    WalTrust wal_trust = WalTrust::none;
 };
 
 /// Opens, locks, checks and migrates the database, and makes this process its owner: instances that

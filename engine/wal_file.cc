@@ -9,8 +9,6 @@
 namespace steplog {
 namespace {
 
-constexpr std::size_t header_bytes = 32;
-constexpr std::size_t frame_header_bytes = 24;
 constexpr std::uint32_t magic = 0x377f0682;  // its lowest bit set: checksums of big-endian words
 
 std::uint32_t big_endian(const unsigned char* at) {
@@ -23,65 +21,69 @@ std::uint32_t little_endian(const unsigned char* at) {
            static_cast<std::uint32_t>(at[1]) << 8U | at[0];
 }
 
-/// SQLite's running checksum over pairs of words.
-struct Checksum {
-    std::uint32_t first = 0, second = 0;
-
-    void add(const unsigned char* bytes, std::size_t size, bool big) {
-        const auto word = [big](const unsigned char* at) {
-            return big ? big_endian(at) : little_endian(at);
-        };
-        for (std::size_t i = 0; i + 8 <= size; i += 8) {
-            first += word(bytes + i) + second;
-            second += word(bytes + i + 4) + first;
-        }
-    }
-    bool is(const unsigned char* stored) const {
-        return big_endian(stored) == first && big_endian(stored + 4) == second;
-    }
-};
-
 bool is_page_size(std::uint32_t size) {
     return size >= 512 && size <= 65'536 && (size & (size - 1)) == 0;
 }
 
 std::optional<WalDamage> look_once(const std::filesystem::path& wal) {
     std::ifstream file(wal, std::ios::binary);
-    std::array<unsigned char, header_bytes> header{};
-    if (!file.read(reinterpret_cast<char*>(header.data()), header_bytes)) return std::nullopt;
-    const bool known = (big_endian(header.data()) | 1U) == (magic | 1U);
-    const bool big = (header[3] & 1U) != 0;
-    Checksum checksum;
-    checksum.add(header.data(), 24, big);
-    bool whole = known && checksum.is(header.data() + 24);
-    std::uint32_t page_bytes = big_endian(header.data() + 8);
-    if (!is_page_size(page_bytes)) page_bytes = 4096;  // ours
-
-    // The salts of this log: older frames that lie behind its end have others.
-    std::array<unsigned char, 8> salts{};
-    std::copy_n(header.data() + 16, salts.size(), salts.begin());
+    std::array<unsigned char, WalChain::header_bytes> header{};
+    if (!file.read(reinterpret_cast<char*>(header.data()), header.size())) return std::nullopt;
+    WalChain chain(header);
     WalDamage damage;
-    std::vector<unsigned char> frame(frame_header_bytes + page_bytes);
+    std::vector<unsigned char> frame(chain.frame_bytes());
     for (std::int64_t n = 1; file.read(reinterpret_cast<char*>(frame.data()),
                                        static_cast<std::streamsize>(frame.size()));
          ++n) {
-        // A damaged header says nothing of salts: the first frame does.
-        if (n == 1 && !whole) std::copy_n(frame.data() + 8, salts.size(), salts.begin());
-        const bool of_this_log = std::equal(salts.begin(), salts.end(), frame.data() + 8);
-        if (whole) {
-            checksum.add(frame.data(), 8, big);
-            checksum.add(frame.data() + frame_header_bytes, page_bytes, big);
-            whole = of_this_log && checksum.is(frame.data() + 16);
-            if (!whole) damage.frame = n;
-        }
-        const bool commits = big_endian(frame.data() + 4) != 0;
-        if (!whole && of_this_log && commits) ++damage.commits_behind;
+        const bool whole_so_far = chain.whole();
+        chain.add(frame.data());
+        if (whole_so_far && !chain.whole()) damage.frame = n;
+        const bool behind = !chain.whole() && chain.is_of_this_log(frame.data());
+        if (behind && WalChain::commits(frame.data())) ++damage.commits_behind;
     }
     if (damage.commits_behind < 2) return std::nullopt;
     return damage;
 }
 
 }  // namespace
+
+WalChain::WalChain(const std::array<unsigned char, header_bytes>& header)
+    : page_bytes_(big_endian(header.data() + 8)), big_endian_((header[3] & 1U) != 0) {
+    sum(header.data(), 24);
+    whole_ = (big_endian(header.data()) | 1U) == (magic | 1U) && sum_is(header.data() + 24);
+    if (!is_page_size(static_cast<std::uint32_t>(page_bytes_))) page_bytes_ = 4096;  // ours
+    std::copy_n(header.data() + 16, salts_.size(), salts_.begin());
+    salts_known_ = whole_;
+}
+
+void WalChain::add(const unsigned char* frame) {
+    if (!salts_known_) std::copy_n(frame + 8, salts_.size(), salts_.begin());
+    salts_known_ = true;
+    if (!whole_) return;
+    sum(frame, 8);
+    sum(frame + frame_header_bytes, page_bytes_);
+    whole_ = is_of_this_log(frame) && sum_is(frame + 16);
+}
+
+bool WalChain::is_of_this_log(const unsigned char* frame) const {
+    return std::equal(salts_.begin(), salts_.end(), frame + 8);
+}
+
+bool WalChain::commits(const unsigned char* frame) { return big_endian(frame + 4) != 0; }
+
+void WalChain::sum(const unsigned char* bytes, std::size_t size) {
+    const auto word = [this](const unsigned char* at) {
+        return big_endian_ ? big_endian(at) : little_endian(at);
+    };
+    for (std::size_t i = 0; i + 8 <= size; i += 8) {
+        first_ += word(bytes + i) + second_;
+        second_ += word(bytes + i + 4) + first_;
+    }
+}
+
+bool WalChain::sum_is(const unsigned char* stored) const {
+    return big_endian(stored) == first_ && big_endian(stored + 4) == second_;
+}
 
 std::optional<WalDamage> find_wal_damage(const std::filesystem::path& wal) {
     // A writer may have been at work just there; two commits later it no longer is.

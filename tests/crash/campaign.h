@@ -50,14 +50,38 @@ inline std::vector<Cut> random_cuts(std::uint64_t seed, std::int64_t operations)
     return cuts;
 }
 
+/// A sync that fails, and the process with it; its successors find what was written and is not on
+/// the disk. Then one to three power losses, most of them while that is being mended.
+inline std::vector<Cut> cuts_after_a_failed_sync(std::uint64_t seed, std::int64_t operations) {
+    SeededRandom random(seed);
+    std::vector<Cut> cuts(2 + random.below(3));
+    for (std::size_t i = 0; i < cuts.size(); ++i) {
+        Cut& cut = cuts[i];
+        const bool fails = i == 0 || (i + 1 < cuts.size() && random.below(4) == 0);
+        const std::int64_t reach = fails             ? (i == 0 ? operations / 6 : 8)
+                                   : random.below(4) ? 40
+                                                     : 120;
+        cut.after = 1 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(reach)));
+        cut.survival = static_cast<Survival>(random.below(4));
+        cut.seed = random.next();
+        if (!fails) continue;
+        cut.survival = Survival::page_cache;
+        cut.only = Operation::sync;
+        cut.io_error = SQLITE_IOERR_FSYNC;
+    }
+    return cuts;
+}
+
+using CutsOfSeed = std::vector<Cut> (*)(std::uint64_t seed, std::int64_t operations);
+
 /// Runs cases until so many cuts have happened, or, with `stop_when_caught`, until a promise broke.
 inline Tally run_campaign(Machine& machine, Scenario& scenario, int cuts, std::uint64_t seed,
-                          bool stop_when_caught = false) {
-    const std::int64_t operations = machine.run(scenario, {}, seed).operations;
+                          bool stop_when_caught = false, CutsOfSeed choose = random_cuts) {
+    const std::int64_t operations = machine.run(scenario, {}, 1).operations;
     const auto begin = std::chrono::steady_clock::now();
     Tally tally;
     while (tally.cuts < cuts && !(stop_when_caught && tally.breached() > 0)) {
-        const auto story = machine.run(scenario, random_cuts(seed, operations), seed);
+        const auto story = machine.run(scenario, choose(seed, operations), seed);
         ++tally.cases;
         tally.cuts += story.cuts;
         for (int kind = 0; kind < breaches; ++kind)

@@ -29,6 +29,7 @@ struct Construction {
     bool acknowledge_before_commit = false;
     bool call_before_intent = false;
     bool powersafe_overwrite = true;
+    WalTrust wal_trust = WalTrust::none;
 };
 
 /// How a life ends before its time: at which operation the power goes, and what that leaves. Or,
@@ -108,7 +109,9 @@ class Machine {
             story.operations = vfs_.operations();
             if (through || life >= cuts.size()) break;
             ++story.cuts;
-            story.cut_at.push_back(vfs_.is_cut() ? vfs_.cut_at() : "an I/O error");
+            story.cut_at.push_back(fmt::format("{} (survival {}, seed {})", vfs_.cut_at(),
+                                               static_cast<int>(cuts[life].survival),
+                                               cuts[life].seed));
             vfs_.crash(cuts[life].survival, cuts[life].seed);
             vfs_.clear_faults();
             story.ledger.compare(surveyor_.look(vfs_.image(), database_, false),
@@ -141,7 +144,8 @@ class Machine {
                  .on_fatal = [&](const std::string&) { ledger.store_failed(); },
                  .vfs = vfs_.name(),
                  .synchronous = construction_.synchronous,
-                 .acknowledge_before_commit = construction_.acknowledge_before_commit},
+                 .acknowledge_before_commit = construction_.acknowledge_before_commit,
+                 .wal_trust = construction_.wal_trust},
                 clock);
             std::optional<CallBeforeIntent> careless;
             if (construction_.call_before_intent) careless.emplace(*store);

@@ -10,12 +10,13 @@
 namespace steplog::testing {
 namespace {
 
-Tally campaign(const char* name, const Construction& construction, int cuts) {
+Tally campaign(const char* name, const Construction& construction, int cuts,
+               CutsOfSeed choose = random_cuts) {
     Machine machine(construction);
     SmallWorkflow scenario({.trouble = 30});
     const auto only = number_from_environment("STEPLOG_CRASH_SEED", 0);
     const auto tally =
-        only ? run_campaign(machine, scenario, 1, only) : run_campaign(machine, scenario, cuts, 1);
+        run_campaign(machine, scenario, only ? 1 : cuts, only ? only : 1, false, choose);
     fmt::print("{}: {}\n", name, tally.text());
     return tally;
 }
@@ -33,6 +34,16 @@ TEST(PowerLossAtRandom, LosesAndRepeatsNothingOnADiskThatTearsNeighbours) {
         campaign("without powersafe overwrite", {.powersafe_overwrite = false}, cuts_wanted() / 10)
             .breached(),
         0);
+}
+
+TEST(PowerLossAtRandom, AfterAFailedSyncLosesAndRepeatsNothing) {
+    EXPECT_EQ(
+        campaign("after a failed sync", {}, cuts_wanted() / 5, cuts_after_a_failed_sync).breached(),
+        0);
+    EXPECT_EQ(campaign("after a failed sync, without powersafe overwrite",
+                       {.powersafe_overwrite = false}, cuts_wanted() / 5, cuts_after_a_failed_sync)
+                  .breached(),
+              0);
 }
 
 TEST(PowerLossAtRandom, AtEveryOperationOfTheLongScenarioLosesAndRepeatsNothing) {

@@ -65,8 +65,11 @@ std::int64_t end_of(const Change& change) {
                             : change.offset + static_cast<std::int64_t>(change.bytes.size());
 }
 
-bool overlap(const Change& left, const Change& right) {
-    return left.offset < end_of(right) && right.offset < end_of(left);
+// A sector is written whole, with what programs see of it.
+bool share_a_sector(const Change& left, const Change& right) {
+    const auto begin = [](const Change& change) { return change.offset / sector_bytes; };
+    const auto last = [](const Change& change) { return (end_of(change) - 1) / sector_bytes; };
+    return begin(left) <= last(right) && begin(right) <= last(left);
 }
 
 }  // namespace
@@ -123,7 +126,7 @@ void CrashDisk::sync(File& file) {
         }
         apply_to(file.synced.own(), change);
         // What is durable now is not undone by older bytes that were given up.
-        std::erase_if(doomed, [&](const Change& older) { return overlap(older, change); });
+        std::erase_if(doomed, [&](const Change& older) { return share_a_sector(older, change); });
     }
     file.pending = std::move(doomed);
     const bool name_pending =

@@ -34,6 +34,7 @@ CrashVfs::Impl::Decision CrashVfs::Impl::decide(Operation operation, int failure
         if (fault.operation == operation && fault.remaining > 0 && --fault.remaining == 0) {
             if (fault.for_good) fault.remaining = 1;
             has_failed = true;
+            cut_at = fmt::format("the error of a {} of {} {}", word(operation), file.name, what);
             return {fault.result, false};
         }
     return {};

@@ -63,7 +63,8 @@ class CrashVfs {
     /// Operations since the last restore, crash or cut_after; the one at which the power went
     /// included.
     std::int64_t operations() const;
-    /// "write steplog.db-wal 4120 bytes at 32": the operation at which the power went; "" before.
+    /// "write steplog.db-wal 4120 bytes at 32": the operation at which the power went, or the last
+    /// that failed; "" before.
     std::string cut_at() const;
 
     /// An operation of the world outside the disk (a request that leaves the machine): counted as
