@@ -13,6 +13,7 @@
 #include "engine/inspect.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
+#include "engine/once_record.h"
 #include "engine/wal_file.h"
 #include "migrations/migrations.h"
 
@@ -159,6 +160,27 @@ void ask_event_bodies(Statements& statements, Payloads& payloads, Check& check) 
     }
 }
 
+void ask_once_records(Statements& statements, Payloads& payloads, Check& check) {
+    const auto secret = rows::payload_hash_key(statements);
+    if (!secret) return note(check, "the database's payload_hash_key is missing");
+    if (once_records_are_unsealed(statements)) return;  // the server is about to
+    static const std::string sql = std::string("SELECT ") + once_record_columns + "FROM once_keys";
+    Query read(statements, sql.c_str());
+    while (read.next()) {
+        ++check.looked_at;
+        const OnceRecord record = read_once_record(read, *secret);
+        const auto damaged = [&](const auto& payload, const auto& hash) {
+            return read_once_payload(payloads, payload, hash, *secret).damaged;
+        };
+        if (!record.whole)
+            note(check, record.key + ": its row is not what was written");
+        else if (damaged(record.request, record.request_hash))
+            note(check, record.key + ": its request is not what was written");
+        else if (damaged(record.result, record.result_hash))
+            note(check, record.key + ": its result is not what was written");
+    }
+}
+
 std::vector<Promise> promises() {
     return {
         {"integrity", "SQLite finds the file whole", ask_sqlite},
@@ -233,6 +255,8 @@ std::vector<Promise> promises() {
              "SELECT id||' is stuck without a code, or due' FROM instances WHERE state='stuck' AND "
              "(error_code IS NULL OR due_at_ms NOTNULL)",
              count_instances)},
+        {"once_records", "what is remembered of effects that happen once is what was written",
+         ask_once_records},
         {"once_keys", "an effect that happens once has one owner at work on it, or its result",
          none_of(
              "SELECT o.key||' is claimed by an instance that has ended' FROM once_keys o LEFT JOIN "

@@ -130,7 +130,7 @@ std::optional<std::int64_t> Payloads::write(const std::optional<std::string>& bo
 Payloads::Body Payloads::read(std::optional<std::int64_t> id) {
     if (!id) return {};
     Query read(statements_, "SELECT body, data_key_id FROM payloads WHERE id=?", *id);
-    if (!read.next()) return {};
+    if (!read.next()) return {.missing = true};
     return open(*id, read.maybe_text(0), read.maybe_integer(1));
 }
 

@@ -33,6 +33,7 @@ class Payloads {
         std::optional<std::string> text;
         bool sealed = false;   // there, and none of the keys opens it
         bool damaged = false;  // there, and not what was written
+        bool missing = false;  // not even a row: nothing takes that from what is still named
     };
     Body read(std::optional<std::int64_t> id);
     /// The same of a row that was read already.

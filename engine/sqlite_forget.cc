@@ -170,6 +170,7 @@ class Eraser {
     // say any more what was sent.
     void rename_once_keys() {
         for (const std::string& key : traces_.once_keys) {
+            const bool whole = once_record_is_whole(statements_, secret_, key);
             std::string instance_id, idempotency_key, step;
             {
                 Query row(statements_,
@@ -184,6 +185,7 @@ class Eraser {
                   renamed(key), renamed(instance_id), renamed(idempotency_key), named_step(step),
                   key)
                 .run();
+            if (whole) seal_once_record(statements_, secret_, renamed(key));
         }
     }
 

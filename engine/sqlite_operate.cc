@@ -282,7 +282,7 @@ int SqliteTransitions::purge_events(std::int64_t received_before_ms, int limit) 
         Query find(statements_,
                    "SELECT seq FROM events WHERE received_at_ms<? AND (instance IS NULL OR NOT "
                    "EXISTS (SELECT 1 FROM instances WHERE instances.seq=events.instance)) "
-                   "ORDER BY seq LIMIT ?",
+                   "ORDER BY received_at_ms LIMIT ?",
                    received_before_ms, limit);
         while (find.next()) received.push_back(find.integer(0));
     }

@@ -1,6 +1,6 @@
-// Taking over a file, and noticing that it is a restored backup: the first transaction of every
-// owner. What unfinished instances may have done in the history that was lost is written into their
-// logs before any of them runs.
+// Taking over a file, sealing what a migration left open, and noticing that it is a restored
+// backup: the first transaction of every owner. What unfinished instances may have done in the
+// history that was lost is written into their logs before any of them runs.
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,6 +35,8 @@ void SqliteTransitions::take_ownership(const std::string& program) {
     Query(statements_,
           "UPDATE instances SET due_at_ms=? WHERE state='running' AND due_at_ms IS NOT NULL", now())
         .run();
+    if (once_records_are_unsealed(statements_))
+        seal_unsealed_once_records(statements_, payloads_, payload_hash_key_);
     if (const auto stored = meta_text(statements_, "restores")) {
         const auto restores = parse_restores(*stored);
         if (!restores) throw unreadable();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "engine/clock.h"
+#include "engine/once_record.h"
 #include "engine/payloads.h"
 #include "engine/restore.h"
 #include "engine/statements.h"
@@ -67,7 +68,6 @@ class SqliteTransitions {
     Entry record_restore(Row& row, std::int64_t lost_since_ms);
     std::optional<std::int64_t> write_payload(const Row& row,
                                               const std::optional<std::string>& body);
-    std::optional<std::string> read_payload(std::optional<std::int64_t> id);
     Entry append(Row& row, const NewEntry& entry);
 
     Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
@@ -85,9 +85,14 @@ class SqliteTransitions {
     void make_stuck(const Due& due, const std::string& code, const std::string& message);
 
     OnceVerdict claim_once(Row& row, const OnceClaim& claim);
+    OnceVerdict begin_once(Row& row, const OnceClaim& claim,
+                           const std::optional<OnceRecord>& refused);
+    void take_over_once(Row& row, const OnceClaim& claim, const OnceRecord& known,
+                        OnceVerdict& verdict);
     void settle_once(const Row& row, const OnceSettle& settle);
     void let_go_of_once_keys(const Row& row);
     void wake_once_waiters(const std::string& key);
+    std::optional<Hash> hash_of(const std::optional<std::string>& payload) const;
     bool take_key(Row& row, const std::string& key);
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);

@@ -129,6 +129,12 @@ std::optional<Json> Context::StepRun::write_intent() {
         }
         const OnceVerdict& verdict = *written.once;
         if (verdict.kind == OnceVerdict::Kind::busy) context_.leave_as_stored();
+        if (verdict.kind == OnceVerdict::Kind::damaged)
+            stuck("log_damaged",
+                  fmt::format(
+                      "what is stored of the once key of {} is not what was written, so nothing "
+                      "was called: restore a backup",
+                      name_));
         if (verdict.kind == OnceVerdict::Kind::adopted) {
             holds_once_ = false;
             if (!verdict.result && options_.once_forgotten)

@@ -87,11 +87,12 @@ struct OnceClaim {
 /// What became of a once key. Only `granted` wrote the entries that came with the claim.
 struct OnceVerdict {
     enum class Kind {
-        granted,   // ours; the intent is written
-        adopted,   // finished before by another: `result` holds what it recorded
-        busy,      // another instance is at it: this one now waits and must suspend
-        inherited  // ours now, but an attempt of a former owner is in doubt: decide, then claim
-                   // again as decided; until then every claim of ours is told so
+        granted,    // ours; the intent is written
+        adopted,    // finished before by another: `result` holds what it recorded
+        busy,       // another instance is at it: this one now waits and must suspend
+        inherited,  // ours now, but an attempt of a former owner is in doubt: decide, then claim
+                    // again as decided; until then every claim of ours is told so
+        damaged     // what is stored of it is not what was written: nothing may be made of it
     } kind = Kind::granted;
     std::string idempotency_key;
     std::optional<std::string> request;  // as stored by the first claim

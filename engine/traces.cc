@@ -40,12 +40,12 @@ void find_by_name(Statements& statements, const std::string& name, bool is_custo
     while (keys.next()) traces.data_keys.insert(keys.integer(0));
 }
 
-// One look over the inbox: no index leads from an instance to its event. Returns whom the events
-// are about.
+// The messages that the instances came from. Returns whom they are about.
 std::set<std::string> find_events(Statements& statements, Traces& traces) {
-    Query routed(statements, "SELECT seq, instance FROM events WHERE instance IS NOT NULL");
-    while (routed.next())
-        if (traces.instances.contains(routed.integer(1))) traces.events.insert(routed.integer(0));
+    for (const std::int64_t seq : traces.instances) {
+        Query routed(statements, "SELECT seq FROM events WHERE instance=?", seq);
+        while (routed.next()) traces.events.insert(routed.integer(0));
+    }
     std::set<std::string> subjects;
     for (const std::int64_t seq : traces.events) {
         Query row(statements, "SELECT id, subject FROM events WHERE seq=?", seq);

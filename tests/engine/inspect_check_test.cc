@@ -170,7 +170,7 @@ TEST_F(CheckTest, NoticesAStepFinishedTwice) {
 TEST_F(CheckTest, NoticesAnOrphanedOnceKey) {
     fill();
     EXPECT_THAT(broken_by("UPDATE once_keys SET state='claimed', instance=1"),
-                ElementsAre("once_keys"));
+                ElementsAre("once_records", "once_keys"));
 }
 
 TEST_F(CheckTest, NoticesDuplicateEvents) {
@@ -185,7 +185,7 @@ TEST_F(CheckTest, NoticesDuplicateEvents) {
 TEST_F(CheckTest, NoticesAMissingSecret) {
     fill();
     EXPECT_THAT(broken_by("DELETE FROM meta WHERE name='payload_hash_key'"),
-                ElementsAre("hash_chain", "event_bodies"));
+                ElementsAre("hash_chain", "event_bodies", "once_records"));
 }
 
 }  // namespace

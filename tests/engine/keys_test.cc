@@ -229,9 +229,7 @@ TEST(Once, InheritedInDoubtIsDecidedWithTheStoredRequest) {
     house.start("1", "w", {{"to", "first"}});
     house.engine().run_until_idle();
     // An operator ends the first one while its mail is in doubt.
-    house.damage("UPDATE once_keys SET state='in_doubt'");
-    house.damage(
-        "UPDATE instances SET state='cancelled', due_at_ms=NULL, waits_for=NULL, finished_at_ms=1");
+    house.engine().cancel({.ids = {"1"}, .actor = "test"});
     house.start("2", "w", {{"to", "second"}});
     house.run_to_the_end();
     EXPECT_EQ(house.state("2"), "completed");

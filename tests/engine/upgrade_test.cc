@@ -102,6 +102,8 @@ TEST_P(Released, IsOpenedAndItsInstancesAreFinished) {
     fs::copy_file(released(GetParam()), shop.house.database());
     shop.house.clock.advance(std::chrono::hours(24));
     EXPECT_EQ(shop.house.sql("PRAGMA user_version"), std::to_string(present()));
+    EXPECT_EQ(shop.house.sql("SELECT count(*) || ', ' || count(hash) FROM once_keys"), "1, 1")
+        << "what once keys remember is sealed";
     EXPECT_EQ(shop.house.state("order/odd"), "stuck");
     EXPECT_EQ(shop.house.state("order/behind"), "queued");
     EXPECT_TRUE(Inspector(shop.house.database(), shop.house.clock).check().holds());

@@ -46,10 +46,7 @@ class InheritedDoubt : public ::testing::Test {
         });
         house.start("1", "w");
         house.engine().run_until_idle();
-        house.damage("UPDATE once_keys SET state='in_doubt'");
-        house.damage(
-            "UPDATE instances SET state='cancelled', due_at_ms=NULL, waits_for=NULL, "
-            "finished_at_ms=1");
+        house.engine().cancel({.ids = {"1"}, .actor = "test"});
         house.clock.advance(std::chrono::hours(30));
         house.start("2", "w");
     }
