@@ -37,11 +37,11 @@ TEST(PowerLossAtRandom, LosesAndRepeatsNothingOnADiskThatTearsNeighbours) {
 }
 
 TEST(PowerLossAtRandom, AfterAFailedSyncLosesAndRepeatsNothing) {
-    EXPECT_EQ(
-        campaign("after a failed sync", {}, cuts_wanted() / 5, cuts_after_a_failed_sync).breached(),
-        0);
+    EXPECT_EQ(campaign("after a failed sync", {}, cuts_wanted() / 10, cuts_after_a_failed_sync)
+                  .breached(),
+              0);
     EXPECT_EQ(campaign("after a failed sync, without powersafe overwrite",
-                       {.powersafe_overwrite = false}, cuts_wanted() / 5, cuts_after_a_failed_sync)
+                       {.powersafe_overwrite = false}, cuts_wanted() / 10, cuts_after_a_failed_sync)
                   .breached(),
               0);
 }
