@@ -157,6 +157,12 @@ void SqliteTransitions::let_go_of_once_keys(const Row& row) {
     }
 }
 
+bool SqliteTransitions::holds_once_key(const Row& row) {
+    return Query(statements_, "SELECT 1 FROM once_keys WHERE instance=? AND state='claimed'",
+                 row.seq)
+        .next();
+}
+
 void SqliteTransitions::wake_once_waiters(const std::string& key) {
     Query(statements_,
           "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, waits_detail=NULL, "

@@ -314,12 +314,12 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         }
     }
     if (advance.once_settle) settle_once(row, *advance.once_settle);
-    const std::string& step = advance.step.empty() ? row.step : advance.step;
+    if (!advance.step.empty()) row.step = advance.step;
     Query(statements_,
           "UPDATE instances SET step=?, attempt=CASE WHEN ? THEN ? ELSE attempt END, log_length=?, "
           "log_hash=?, "
           "deaths=CASE WHEN ? THEN 0 ELSE deaths END, updated_at_ms=? WHERE seq=?",
-          or_null(step), !advance.step.empty(), advance.attempt, row.log_length, row.log_hash,
+          or_null(row.step), !advance.step.empty(), advance.attempt, row.log_length, row.log_hash,
           advance.progress, now(), row.seq)
         .run();
     if (advance.take_key) advanced.queued = !take_key(row, *advance.take_key);
@@ -342,8 +342,10 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     std::optional<std::int64_t> due = to.due_at_ms, finished_at;
     if (to.delay) due = at + to.delay->count();
     if (is_finished(to.to)) finished_at = at;
-    const bool releases =
-        row.holds_key && (is_finished(to.to) || (to.to == State::stuck && to.release_key));
+    // Who is stuck with a once key keeps its key: the next one would take that, wait for the once
+    // key, and keep this one from going on when a person resumes it.
+    const bool lets_pass = to.to == State::stuck && to.release_key && !holds_once_key(row);
+    const bool releases = row.holds_key && (is_finished(to.to) || lets_pass);
     std::optional<std::string> waits_for;
     if (to.waits_for) waits_for = steplog::to_string(*to.waits_for);
     Query(statements_,

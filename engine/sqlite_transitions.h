@@ -93,6 +93,7 @@ class SqliteTransitions {
     void let_go_of_once_keys(const Row& row);
     void wake_once_waiters(const std::string& key);
     std::optional<Hash> hash_of(const std::optional<std::string>& payload) const;
+    bool holds_once_key(const Row& row);
     bool take_key(Row& row, const std::string& key);
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);

@@ -178,6 +178,22 @@ TEST(Cancel, OfARunningOneTakesThePlaceOfItsNextKey) {
     expect_whole(house);
 }
 
+// Found by the simulation: the entry named the step before.
+TEST(Cancel, OfARunningOneTakesThePlaceOfItsNextSleep) {
+    House house;
+    house.add("w", [&](Context& ctx, const Json&) -> Json {
+        ctx.step("a", [&](const Attempt&) { cancel(house, "i"); });
+        ctx.sleep_for("nap", Ms(1000));
+        ADD_FAILURE() << "went on";
+        return nullptr;
+    });
+    house.start("i", "w");
+    house.run_to_the_end();
+    EXPECT_EQ(house.state("i"), "cancelled");
+    EXPECT_EQ(house.log("i"), "started a, completed a, timer nap, cancelled nap");
+    expect_whole(house);
+}
+
 TEST(Cancel, ComesTooLateForAFunctionThatReturns) {
     House house;
     house.add("w", [&](Context& ctx, const Json&) -> Json {

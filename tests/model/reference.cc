@@ -296,7 +296,12 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
 
 void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& to) {
     const bool ends = is_finished(to.to);
-    const bool lets_go = instance.holds_key && (ends || (to.to == State::stuck && to.release_key));
+    const bool has_once_key =
+        std::any_of(once_keys_.begin(), once_keys_.end(), [&](const auto& row) {
+            return row.second.state == "claimed" && row.second.instance == instance.seq;
+        });
+    const bool lets_pass = to.to == State::stuck && to.release_key && !has_once_key;
+    const bool lets_go = instance.holds_key && (ends || lets_pass);
     instance.state = to.to;
     instance.due_at_ms.reset();
     if (to.delay) instance.due_at_ms = now_ms + to.delay->count();
@@ -309,6 +314,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     instance.output = to.output;
     if (ends) instance.finished_at_ms = now_ms;
     instance.updated_at_ms = now_ms;
+    if (lets_go) instance.holds_key = false;
     if (ends) {
         for (auto& [key, once] : once_keys_) {
             if (once.state != "claimed" || once.instance != instance.seq) continue;
@@ -317,9 +323,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
             wake_waiters(key, now_ms);
         }
     }
-    if (!lets_go) return;
-    instance.holds_key = false;
-    pass_on(instance.key, now_ms);
+    if (lets_go) pass_on(instance.key, now_ms);
 }
 
 }  // namespace steplog::testing
