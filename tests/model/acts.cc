@@ -81,6 +81,10 @@ void Simulation::perform(const Act& act) {
             deployed_ = {.second_version = dice.below(2) == 0, .once_steps = dice.below(3) > 0};
             restart_needed_ = true;
             return;
+        case ActKind::rotate_keys:
+            return rotate_keys(dice);
+        case ActKind::sweep:
+            return sweep(dice);
         case ActKind::look:
             return look(dice);
     }
@@ -338,6 +342,35 @@ void Simulation::purge(Dice& dice) {
     life_->reader().look_anew();
 }
 
+// A new master key needs a restart; an old one is taken away when no data key needs it any more.
+void Simulation::rotate_keys(Dice& dice) {
+    const auto& data_keys = watch_.truth().data_keys();
+    const bool settled = std::all_of(data_keys.begin(), data_keys.end(), [&](const auto& key) {
+        return !masters_.empty() && key.master == masters_.front().id;
+    });
+    if (settled || dice.below(4) == 0) {
+        const auto fresh = parse_master_keys(master_key(masters_made_++)).front();
+        if (settled) masters_.resize(std::min<std::size_t>(masters_.size(), 1));
+        masters_.insert(masters_.begin(), fresh);
+        restart_needed_ = true;
+        return;
+    }
+    RotateRequest request{.limit = 1 + static_cast<int>(dice.below(4)), .actor = "somebody"};
+    try {
+        life_->store().rotate_keys(std::move(request)).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+void Simulation::sweep(Dice& dice) {
+    try {
+        life_->store().sweep(dice.below(2) == 0).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
 void Simulation::fail_disk(Dice& dice) {
     survival_ = dice.below(2) ? Survival::page_cache : Survival::torn;
     survival_seed_ = dice.next();
@@ -362,7 +395,7 @@ void Simulation::renew(Dice& dice) {
 // Whoever looks must get an answer, whatever the state.
 void Simulation::look(Dice& dice) {
     try {
-        Inspector inspector(stage_.database(), clock_, vfs_.name());
+        Inspector inspector(stage_.database(), clock_, vfs_.name(), masters_);
         inspector.stuck();
         inspector.events(false, 0);
         const auto all = inspector.list({});

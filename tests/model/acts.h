@@ -9,6 +9,9 @@
 
 namespace steplog::testing {
 
+/// The n-th master key, as a setting.
+inline std::string master_key(int n) { return fmt::format("{:064x}", 0xabc0 + n); }
+
 class Simulation {
   public:
     Simulation(Stage& stage, const Script& script, bool telling);
@@ -48,6 +51,8 @@ class Simulation {
     void resume_all(Dice& dice);
     void cancel(Dice& dice, bool running);
     void purge(Dice& dice);
+    void rotate_keys(Dice& dice);
+    void sweep(Dice& dice);
     void fail_disk(Dice& dice);
     void renew(Dice& dice);
     void look(Dice& dice);
@@ -74,6 +79,8 @@ class Simulation {
     Outside outside_;
     std::optional<PurchaseWorld> purchase_;
     Deployed deployed_;
+    std::vector<MasterKey> masters_;  // of the present life, unless it must be restarted
+    int masters_made_ = 1;
     MistakesMemory memory_;
     std::vector<Errand> errands_;
     std::map<std::string, ReferenceInstance> ended_;  // before retention took them

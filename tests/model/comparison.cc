@@ -1,6 +1,7 @@
 #include "tests/model/comparison.h"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 namespace steplog::testing {
 namespace {
@@ -17,6 +18,22 @@ std::string or_null(const std::string& text) { return text.empty() ? "NULL" : te
 std::string column(SQLite::Statement& row, int index) {
     const SQLite::Column value = row.getColumn(index);
     return value.isNull() ? "NULL" : value.getString();
+}
+
+// plain(id, body, data key): what a payload says.
+void plain(sqlite3_context* context, int, sqlite3_value** arguments) {
+    if (sqlite3_value_type(arguments[2]) == SQLITE_NULL)
+        return sqlite3_result_value(context, arguments[1]);
+    auto& payloads = *static_cast<Payloads*>(sqlite3_user_data(context));
+    const auto* bytes = static_cast<const char*>(sqlite3_value_blob(arguments[1]));
+    const auto size = static_cast<std::size_t>(sqlite3_value_bytes(arguments[1]));
+    const Payloads::Body body =
+        payloads.open(sqlite3_value_int64(arguments[0]), std::string(bytes, size),
+                      sqlite3_value_int64(arguments[2]));
+    if (!body.text)
+        return sqlite3_result_error(context, "a payload does not open with its key", -1);
+    sqlite3_result_text(context, body.text->data(), static_cast<int>(body.text->size()),
+                        SQLITE_TRANSIENT);
 }
 
 // Compares a row column by column; names the first that differs.
@@ -46,9 +63,14 @@ class Row {
 
 }  // namespace
 
-Comparison::Comparison(const std::string& database, const std::string& vfs)
-    : database_(database, SQLite::OPEN_READONLY | SQLite::OPEN_NOMUTEX, 0, vfs) {
+Comparison::Comparison(const std::string& database, const std::string& vfs,
+                       std::vector<MasterKey> keys)
+    : database_(database, SQLite::OPEN_READONLY | SQLite::OPEN_NOMUTEX, 0, vfs),
+      keys_(std::move(keys)),
+      statements_(database_),
+      payloads_(statements_, keys_) {
     database_.exec("PRAGMA cache_size=-4000");
+    database_.createFunction("plain", 3, false, &payloads_, plain);
 }
 
 SQLite::Statement& Comparison::query(const char* sql) {
@@ -65,6 +87,7 @@ std::string Comparison::difference(const Reference& reference, bool wholly) {
     if (difference.empty()) difference = of_entries(reference, wholly);
     if (difference.empty()) difference = of_once_keys(reference);
     if (difference.empty()) difference = of_events(reference);
+    if (difference.empty()) difference = of_data_keys(reference);
     if (difference.empty()) difference = of_the_rest(reference);
     if (difference.empty() && wholly) difference = of_payloads();
     for (auto& [sql, statement] : queries_) statement.tryReset();
@@ -78,7 +101,8 @@ std::string Comparison::of_instances(const Reference& reference) {
         "owner, "
         "epoch, deaths, key, key_ticket, holds_key, on_stuck, step, attempt, error_code, error, "
         "log_length, created_at_ms, updated_at_ms, finished_at_ms, "
-        "cancel_requested_at_ms, i.body, o.body "
+        "cancel_requested_at_ms, plain(i.id, i.body, i.data_key_id), plain(o.id, o.body, "
+        "o.data_key_id) "
         "FROM instances LEFT JOIN payloads i ON i.id=input_payload "
         "LEFT JOIN payloads o ON o.id=output_payload ORDER BY seq");
     auto expected = reference.instances().begin();
@@ -115,7 +139,8 @@ std::string Comparison::of_entries(const Reference& reference, bool wholly) {
     if (wholly) entries_seen_ = 0;
     SQLite::Statement& rows = query(
         "SELECT e.seq, e.instance, e.n, e.step, e.kind, e.attempt, e.generation, e.at_ms, e.data, "
-        "p.body FROM entries e LEFT JOIN payloads p ON p.id=e.payload WHERE e.seq>? ORDER BY "
+        "plain(p.id, p.body, p.data_key_id) FROM entries e LEFT JOIN payloads p ON p.id=e.payload "
+        "WHERE e.seq>? ORDER BY "
         "e.seq");
     rows.bind(1, entries_seen_);
     std::size_t count = 0;
@@ -151,7 +176,8 @@ std::string Comparison::of_entries(const Reference& reference, bool wholly) {
 std::string Comparison::of_events(const Reference& reference) {
     SQLite::Statement& rows = query(
         "SELECT source, e.id, type, subject, disposition, reason, instance, conflicts, "
-        "received_at_ms, p.body FROM events e LEFT JOIN payloads p ON p.id=e.payload");
+        "received_at_ms, plain(p.id, p.body, p.data_key_id) FROM events e LEFT JOIN payloads p ON "
+        "p.id=e.payload");
     std::size_t count = 0;
     while (rows.executeStep()) {
         ++count;
@@ -174,8 +200,9 @@ std::string Comparison::of_events(const Reference& reference) {
 
 std::string Comparison::of_once_keys(const Reference& reference) {
     SQLite::Statement& rows = query(
-        "SELECT key, state, instance, instance_id, step, generation, idempotency_key, q.body, "
-        "a.body, first_attempt_at_ms, updated_at_ms FROM once_keys LEFT JOIN payloads q ON "
+        "SELECT key, state, instance, instance_id, step, generation, idempotency_key, "
+        "plain(q.id, q.body, q.data_key_id), plain(a.id, a.body, a.data_key_id), "
+        "first_attempt_at_ms, updated_at_ms FROM once_keys LEFT JOIN payloads q ON "
         "q.id=request LEFT JOIN payloads a ON a.id=result");
     std::size_t count = 0;
     while (rows.executeStep()) {
@@ -198,6 +225,16 @@ std::string Comparison::of_once_keys(const Reference& reference) {
     return count == reference.once_keys().size()
                ? ""
                : fmt::format("{} once keys, must be {}", count, reference.once_keys().size());
+}
+
+std::string Comparison::of_data_keys(const Reference& reference) {
+    SQLite::Statement& rows = query("SELECT subject, wrapping_key_id FROM data_keys ORDER BY id");
+    std::vector<ReferenceDataKey> found;
+    while (rows.executeStep()) found.push_back({column(rows, 0), column(rows, 1)});
+    return found == reference.data_keys()
+               ? ""
+               : fmt::format("{} data keys are not the {} that must be there", found.size(),
+                             reference.data_keys().size());
 }
 
 std::string Comparison::of_the_rest(const Reference& reference) {

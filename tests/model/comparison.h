@@ -7,13 +7,15 @@
 #include <map>
 #include <string>
 
+#include "engine/payloads.h"
 #include "tests/model/reference.h"
 
 namespace steplog::testing {
 
 class Comparison {
   public:
-    Comparison(const std::string& database, const std::string& vfs);
+    /// `keys` open what is encrypted.
+    Comparison(const std::string& database, const std::string& vfs, std::vector<MasterKey> keys);
 
     /// "" or the first difference. Logs are read from where the last look ended, since nobody may
     /// change an entry; with `wholly` from the beginning, payloads that nobody refers to included.
@@ -29,9 +31,13 @@ class Comparison {
     std::string of_events(const Reference& reference);
     std::string of_once_keys(const Reference& reference);
     std::string of_the_rest(const Reference& reference);
+    std::string of_data_keys(const Reference& reference);
     std::string of_payloads();
 
     SQLite::Database database_;
+    const std::vector<MasterKey> keys_;
+    Statements statements_;
+    Payloads payloads_;
     std::map<const char*, SQLite::Statement> queries_;
     std::int64_t entries_seen_ = 0;  // entries.seq
 };

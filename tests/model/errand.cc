@@ -41,6 +41,7 @@ StepOptions options_of(const PlannedStep& step, Outside& outside) {
             options.attempts_max = 6;
             break;
         case StepKind::idle:
+        case StepKind::sleep:
             break;
     }
     return options;
@@ -62,6 +63,11 @@ Json run_errand(Context& ctx, const Json& plan, Outside& outside, const Deployed
         if (at == plan.value("takes_key_before", 0) && !key.empty()) ctx.take_key(key);
         if (at++ >= plan.value("takes_key_before", 0)) step.key = key;
         if (step.kind == StepKind::once && !deployed.once_steps) return {{"left_out", true}};
+        if (step.kind == StepKind::sleep) {
+            outside.about_to_sleep(ctx.instance_id(), step);
+            ctx.sleep_for(step.name, Ms(step.sleep_ms));
+            continue;
+        }
         try {
             results[step.name] = do_step(ctx, step, outside);
             if (twice) do_step(ctx, step, outside);
@@ -81,10 +87,12 @@ Json plan_steps(SeededRandom& dice, const std::string& id) {
     const auto count = 1 + dice.below(4);
     for (std::uint64_t i = 0; i < count; ++i) {
         PlannedStep step{.name = fmt::format("s{}", i + 1),
-                         .kind = static_cast<StepKind>(dice.below(7))};
+                         .kind = static_cast<StepKind>(dice.below(8))};
         step.entity = step.kind == StepKind::once ? fmt::format("greeting/{}", dice.below(3))
                                                   : id + "/" + step.name;
         Json json = {{"name", step.name}, {"kind", to_string(step.kind)}, {"entity", step.entity}};
+        if (step.kind == StepKind::sleep)
+            json["sleep_ms"] = dice.below(dice.below(2) ? 9000 : 200'000'000);
         if (dice.below(12) == 0) json["refusals"] = 1 + dice.below(2);
         if (dice.below(25) == 0) json["deaths"] = 1 + dice.below(7);
         if (dice.below(12) == 0 && step.kind != StepKind::once) json["big"] = true;
@@ -169,6 +177,7 @@ Json expected_results(const Errand& errand, const ReferenceInstance& instance) {
     Json results = Json::object();
     for (const Json& each : errand.plan.at("steps")) {
         const PlannedStep step = planned_step(each);
+        if (step.kind == StepKind::sleep) continue;
         if (instance.finished(step.name))
             results[step.name] = Outside::answer_of(step);
         else if (errand.plan.value("compensates", false))

@@ -28,7 +28,8 @@ Life::Life(const LifeOptions& options, Clock& clock, MistakesMemory& memory) {
     }
     real_ = open_sqlite_store(options.store, *seen);
     mistaken_store_ = store_with_mistake(options.mistake, *real_, memory);
-    reader_ = std::make_unique<Comparison>(options.store.database.string(), options.store.vfs);
+    reader_ = std::make_unique<Comparison>(options.store.database.string(), options.store.vfs,
+                                           options.store.encryption_keys);
 }
 
 void Life::begin(Watch& watch, Clock& clock, Random& random, Registry registry,

@@ -6,8 +6,9 @@
 namespace steplog::testing {
 namespace {
 
-constexpr std::array kinds = {StepKind::look, StepKind::keyed, StepKind::remembered, StepKind::once,
-                              StepKind::most, StepKind::least, StepKind::idle};
+constexpr std::array kinds = {StepKind::look, StepKind::keyed, StepKind::remembered,
+                              StepKind::once, StepKind::most,  StepKind::least,
+                              StepKind::idle, StepKind::sleep};
 constexpr std::int64_t memory_ms = 24 * 3600 * 1000;     // how long the provider keeps keys
 constexpr std::int64_t window_reserve_ms = 3600 * 1000;  // steps trust keys for 23 hours
 constexpr int deaths_max = 5;                            // in a row, before a person must look
@@ -24,7 +25,7 @@ RetryableError lost(const char* code) {
 
 std::string_view to_string(StepKind kind) {
     static constexpr std::array words = {"look", "keyed", "remembered", "once",
-                                         "most", "least", "idle"};
+                                         "most", "least", "idle",       "sleep"};
     return words.at(static_cast<std::size_t>(kind));
 }
 
@@ -35,6 +36,7 @@ PlannedStep planned_step(const Json& json) {
     step.refusals = json.value("refusals", 0);
     step.deaths = json.value("deaths", 0);
     step.big = json.value("big", false);
+    step.sleep_ms = json.value("sleep_ms", std::int64_t{0});
     const auto kind = json.at("kind").get<std::string>();
     for (const StepKind known : kinds)
         if (to_string(known) == kind) step.kind = known;
@@ -64,6 +66,14 @@ void Outside::decided(const std::string& instance, const PlannedStep* step, bool
     std::erase_if(deaths_, [&](const auto& each) { return each.first.first == instance; });
     not_before_.erase(instance);
     if (step && by_id) ++decisions_[step->entity];
+}
+
+void Outside::about_to_sleep(const std::string& instance, const PlannedStep& step) {
+    const ReferenceInstance* there = watch_.truth().find(instance);
+    if (!there) return;
+    for (const ReferenceEntry& entry : there->log)
+        if (entry.kind == EntryKind::timer && entry.step == step.name) return;
+    not_before_[instance] = {clock_.now_ms() + step.sleep_ms, 0, step.name};
 }
 
 void Outside::forget_times_reached() {
@@ -227,18 +237,19 @@ void Outside::check(const Attempt& attempt, const PlannedStep& step, bool is_pro
 void Outside::check_time(const ReferenceInstance& instance) {
     const auto earliest = not_before_.find(instance.id);
     if (earliest == not_before_.end()) return;
-    const std::int64_t wall_ms = earliest->second.wall_ms;
-    const int attempt = earliest->second.attempt;
+    const Earliest first = std::move(earliest->second);
     not_before_.erase(earliest);
-    // A process that died at a full disk took the answer with it.
+    // A process that died took what it had not written with it.
     const bool known =
-        attempt == 0 ||
+        (first.attempt == 0 && first.timer.empty()) ||
         std::any_of(instance.log.begin(), instance.log.end(), [&](const ReferenceEntry& entry) {
-            return entry.kind == EntryKind::retried && entry.attempt == attempt;
+            if (!first.timer.empty())
+                return entry.kind == EntryKind::timer && entry.step == first.timer;
+            return entry.kind == EntryKind::retried && entry.attempt == first.attempt;
         });
-    if (known && clock_.now_ms() < wall_ms)
+    if (known && clock_.now_ms() < first.wall_ms)
         watch_.find("too_early", fmt::format("{} {} ms before its time", instance.id,
-                                             wall_ms - clock_.now_ms()));
+                                             first.wall_ms - clock_.now_ms()));
 }
 
 void Outside::check_key(const Attempt& attempt, const PlannedStep& step,

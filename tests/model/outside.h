@@ -30,7 +30,8 @@ enum class StepKind {
     once,        // happens once whoever asks, under a key; at most once
     most,        // neither looked up nor keyed: at most once
     least,       // …at least once
-    idle         // has no effect
+    idle,        // has no effect
+    sleep        // is no step: a durable sleep
 };
 std::string_view to_string(StepKind);
 
@@ -43,6 +44,7 @@ struct PlannedStep {
     int refusals = 0;    // the first calls are refused for good
     int deaths = 0;      // the first calls kill the process
     bool big = false;    // its result fills several pages
+    std::int64_t sleep_ms = 0;
 };
 PlannedStep planned_step(const Json& json);
 
@@ -66,6 +68,9 @@ class Outside {
         not_before_[instance] = {wall_ms, attempt};
     }
 
+    /// It sleeps for so long from now on, once its log says so and unless it has said so before.
+    void about_to_sleep(const std::string& instance, const PlannedStep& step);
+
     /// The wall clock is about to change: whose time has come may have begun.
     void forget_times_reached();
 
@@ -88,6 +93,7 @@ class Outside {
     struct Earliest {
         std::int64_t wall_ms = 0;
         int attempt = 0;
+        std::string timer = {};
     };
     using Step = std::pair<std::string, std::string>;  // instance, step
 

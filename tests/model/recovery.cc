@@ -19,6 +19,7 @@ LifeOptions Simulation::life_options() {
                      .on_full = [this] { return disk_is_full(); },
                      .vfs = vfs_.name()};
     options.store.checkpoint_frames = script_.checkpoint_frames;
+    options.store.encryption_keys = masters_;
     options.mistake = stage_.mistake();
     if (options.mistake == Mistake::synchronous_normal) options.store.synchronous = "NORMAL";
     options.store.acknowledge_before_commit =
@@ -38,7 +39,8 @@ std::unique_ptr<Life> Simulation::open_life() {
     note_failed_sync();
     if (sync_failed_ && !cuts_after_failed_sync) vfs_.cut_after(0);
     std::vector<Reference> opened = watch_.possible();
-    for (Reference& reference : opened) reference.open(clock_.now_ms());
+    for (Reference& reference : opened)
+        reference.open(clock_.now_ms(), masters_.empty() ? "" : masters_.front().id);
     const LifeOptions options = life_options();
     std::unique_ptr<Life> life;
     try {

@@ -53,13 +53,15 @@ const ReferenceInstance* Reference::find(const std::string& id) const {
     return nullptr;
 }
 
-std::int64_t Reference::open(std::int64_t now_ms) {
+std::int64_t Reference::open(std::int64_t now_ms, const std::string& master) {
+    master_ = master;
     for (auto& [seq, instance] : instances_)
         if (instance.state == State::running) instance.due_at_ms = now_ms;
     return ++owners_;
 }
 
 Entry Reference::append(Instance& instance, std::int64_t now_ms, const NewEntry& entry) {
+    seal(instance, entry.payload);
     instance.log.push_back({entry.step, entry.kind, entry.attempt, entry.generation, now_ms,
                             to_text(entry.data), entry.payload});
     return {static_cast<std::int64_t>(instance.log.size()),
@@ -93,11 +95,18 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
     if (there) {
         accepted.instance = there->seq;
         accepted.duplicate = !event;
-    } else if (instance) {
-        if (!instance->input && !event)
-            refuse(StoreError::Kind::constraint, "an instance needs an input or an event");
+    } else if (instance && !instance->input && !event) {
+        refuse(StoreError::Kind::constraint, "an instance needs an input or an event");
+    }
+    std::optional<std::string> sealed_for;
+    if (event || !there)
+        sealed_for = seal_for(event && !event->subject.empty() ? event->subject
+                              : instance                       ? instance->key
+                                                               : "");
+    if (instance && !there) {
         accepted = start(owner, now_ms, *instance, instance->input ? *instance->input : event->body,
                          claim);
+        instances_.at(accepted.instance).sealed_for = std::move(sealed_for);
     }
     if (!event) return accepted;
     ReferenceEvent& row = events_[{event->source, event->id}];
@@ -303,7 +312,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     const bool lets_pass = to.to == State::stuck && to.release_key && !has_once_key;
     const bool lets_go = instance.holds_key && (ends || lets_pass);
     instance.state = to.to;
-    instance.due_at_ms.reset();
+    instance.due_at_ms = to.due_at_ms;
     if (to.delay) instance.due_at_ms = now_ms + to.delay->count();
     instance.waits_for = to.waits_for;
     instance.waits_detail = to.waits_detail;
@@ -312,6 +321,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     instance.error_code = to.error_code;
     instance.error = to.error;
     instance.output = to.output;
+    seal(instance, to.output);
     if (ends) instance.finished_at_ms = now_ms;
     instance.updated_at_ms = now_ms;
     if (lets_go) instance.holds_key = false;

@@ -46,6 +46,8 @@ struct ReferenceInstance {
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
     std::optional<std::int64_t> finished_at_ms, cancel_requested_at_ms;
 
+    std::optional<std::string> sealed_for;  // the subject of its input's data key
+
     bool finished(const std::string& step_name) const;
 };
 
@@ -68,14 +70,20 @@ struct ReferenceOnce {
     std::int64_t first_attempt_at_ms = 0, updated_at_ms = 0;
 };
 
+struct ReferenceDataKey {
+    std::string subject, master;
+    bool operator==(const ReferenceDataKey&) const = default;
+};
+
 /// Every operation takes the store's owner and its clock's time, throws StoreError exactly when the
 /// store must refuse the item, and then has changed nothing.
 class Reference {
   public:
     using EventId = std::pair<std::string, std::string>;  // source, id
 
-    /// A life begins: whatever ran under another is due at once. Returns the new owner.
-    std::int64_t open(std::int64_t now_ms);
+    /// A life begins: whatever ran under another is due at once. `master` is the id of the key that
+    /// wraps what is new; "": payloads are written in clear. Returns the new owner.
+    std::int64_t open(std::int64_t now_ms, const std::string& master);
 
     Accepted accept(std::int64_t owner, std::int64_t now_ms, const std::optional<NewEvent>& event,
                     const std::optional<NewInstance>& instance, bool claim);
@@ -85,10 +93,13 @@ class Reference {
     Resumed resume(std::int64_t now_ms, const ResumeRequest& request);
     Cancelled cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request);
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
+    Rotated rotate_keys(const RotateRequest& request);
 
     const std::map<std::int64_t, ReferenceInstance>& instances() const { return instances_; }
     const std::map<EventId, ReferenceEvent>& events() const { return events_; }
     const std::map<std::string, ReferenceOnce>& once_keys() const { return once_keys_; }
+    /// In the order in which they were made.
+    const std::vector<ReferenceDataKey>& data_keys() const { return data_keys_; }
     std::int64_t owners() const { return owners_; }
     std::int64_t tickets() const { return tickets_; }
     std::int64_t audited() const { return audited_; }
@@ -101,6 +112,8 @@ class Reference {
     using Instance = ReferenceInstance;
 
     Entry append(Instance& instance, std::int64_t now_ms, const NewEntry& entry);
+    std::optional<std::string> seal_for(const std::string& subject);
+    void seal(const Instance& instance, const std::optional<std::string>& payload);
     Accepted start(std::int64_t owner, std::int64_t now_ms, const NewInstance& instance,
                    const std::string& input, bool claim);
     Claimed hand_over(const Instance& instance) const;
@@ -110,6 +123,7 @@ class Reference {
     OnceVerdict claim_once(Instance& instance, std::int64_t now_ms, const OnceClaim& claim);
     void settle_once(Instance& instance, std::int64_t now_ms, const OnceSettle& settle);
     void wake_waiters(const std::string& once_key, std::int64_t now_ms);
+    void put_back_to_work(Instance& instance, std::int64_t now_ms);
     void move(Instance& instance, std::int64_t now_ms, const Transition& to);
     std::string resume_one(Instance& instance, std::int64_t now_ms, const ResumeRequest& request);
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
@@ -120,6 +134,8 @@ class Reference {
     std::vector<EventId> arrivals_;  // of the events that are there, in order
     std::map<std::string, ReferenceOnce> once_keys_;
     std::map<std::string, Json> asked_to_end_;  // by instance: who asked last, and why
+    std::vector<ReferenceDataKey> data_keys_;
+    std::string master_;
     std::int64_t last_seq_ = 0, owners_ = 0, tickets_ = 0, audited_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// Keys and once keys of what a store must contain: who holds them, and who is next.
+// Keys, once keys and data keys of what a store must contain: who holds them, and who is next.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,6 +6,20 @@
 #include "tests/model/reference.h"
 
 namespace steplog::testing {
+
+// The subject whose data key seals a payload, made when there is none; nothing without encryption.
+std::optional<std::string> Reference::seal_for(const std::string& subject) {
+    if (master_.empty()) return std::nullopt;
+    const bool known = std::any_of(data_keys_.begin(), data_keys_.end(),
+                                   [&](const auto& key) { return key.subject == subject; });
+    if (!known) data_keys_.push_back({subject, master_});
+    return subject;
+}
+
+// A later payload goes with the instance's input, or with its key where that is in clear.
+void Reference::seal(const Instance& instance, const std::optional<std::string>& payload) {
+    if (payload && !instance.sealed_for) seal_for(instance.key);
+}
 
 bool Reference::is_held(const std::string& key) const {
     return std::any_of(instances_.begin(), instances_.end(), [&](const auto& row) {
@@ -62,6 +76,7 @@ OnceVerdict Reference::claim_once(Instance& instance, std::int64_t now_ms, const
         once.idempotency_key = claim.idempotency_key;
         if (once.generation > 0) once.idempotency_key += fmt::format("/g{}", once.generation);
         once.request = claim.request;
+        seal(instance, claim.request);
         once.first_attempt_at_ms = once.updated_at_ms = now_ms;
     } else if (once.state == "completed") {
         verdict.kind = OnceVerdict::Kind::adopted;
@@ -95,6 +110,7 @@ void Reference::settle_once(Instance& instance, std::int64_t now_ms, const OnceS
     if (settle.completed) {
         once.state = "completed";
         once.result = settle.result;
+        seal(instance, settle.result);
         once.instance_id = instance.id;
     } else {
         once.state = "free";
@@ -107,13 +123,24 @@ void Reference::settle_once(Instance& instance, std::int64_t now_ms, const OnceS
 
 void Reference::wake_waiters(const std::string& once_key, std::int64_t now_ms) {
     for (auto& [seq, instance] : instances_) {
-        if (instance.waits_for != WaitsFor::once || instance.waits_detail != once_key) continue;
-        instance.state = State::pending;
-        instance.due_at_ms = now_ms;
-        instance.waits_for.reset();
-        instance.waits_detail.clear();
-        instance.updated_at_ms = now_ms;
+        if (instance.waits_for == WaitsFor::once && instance.waits_detail == once_key)
+            put_back_to_work(instance, now_ms);
     }
+}
+
+// With its key, or behind whoever has that now.
+void Reference::put_back_to_work(Instance& instance, std::int64_t now_ms) {
+    const bool queues = !instance.key.empty() && !instance.holds_key && is_held(instance.key);
+    instance.state = queues ? State::queued : State::pending;
+    instance.due_at_ms.reset();
+    if (!queues) instance.due_at_ms = now_ms;
+    instance.waits_for.reset();
+    if (queues) instance.waits_for = WaitsFor::key;
+    instance.waits_detail.clear();
+    instance.ticket.reset();
+    if (queues) instance.ticket = ++tickets_;
+    instance.holds_key = !instance.key.empty() && !queues;
+    instance.updated_at_ms = now_ms;
 }
 
 }  // namespace steplog::testing

@@ -1,4 +1,5 @@
-// What people and retention do to what a store must contain: resume, cancel and purge.
+// What people and retention do to what a store must contain: resume, cancel, purge, and keys
+// that are rotated.
 #include <algorithm>
 
 #include "engine/entries.h"
@@ -65,19 +66,9 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
                      {"code", instance.error_code},
                      {"decided", by_id}}});
     ++audited_;
-    const bool queues = !instance.key.empty() && !instance.holds_key && is_held(instance.key);
-    instance.state = queues ? State::queued : State::pending;
-    instance.due_at_ms.reset();
-    if (!queues) instance.due_at_ms = now_ms;
-    instance.waits_for.reset();
-    if (queues) instance.waits_for = WaitsFor::key;
-    instance.waits_detail.clear();
-    instance.ticket.reset();
-    if (queues) instance.ticket = ++tickets_;
-    instance.holds_key = !instance.key.empty() && !queues;
+    put_back_to_work(instance, now_ms);
     instance.deaths = 0;
     instance.attempt = 0;
-    instance.updated_at_ms = now_ms;
     return "";
 }
 
@@ -120,6 +111,22 @@ void Reference::end_as_asked(Instance& instance, std::int64_t now_ms, const std:
     said["was"] = "running";
     if (!code.empty()) said["code"] = code;
     end_cancelled(instance, now_ms, std::move(said));
+}
+
+Rotated Reference::rotate_keys(const RotateRequest& request) {
+    if (master_.empty()) throw StoreError(StoreError::Kind::constraint, "nothing is encrypted");
+    Rotated rotated;
+    for (ReferenceDataKey& key : data_keys_) {
+        if (key.master == master_) continue;
+        if (rotated.done == request.limit) {
+            ++rotated.left;
+            continue;
+        }
+        key.master = master_;
+        ++rotated.done;
+    }
+    audited_ += rotated.done > 0;
+    return rotated;
 }
 
 Purged Reference::purge(std::int64_t now_ms, const PurgeRequest& request) {

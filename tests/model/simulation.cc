@@ -33,6 +33,8 @@ constexpr std::array<int, act_kinds> weights = {
     3,   // break_provider
     2,   // renew
     1,   // deploy
+    2,   // rotate_keys
+    1,   // sweep
     1    // look
 };
 
@@ -49,11 +51,13 @@ ActKind draw(SeededRandom& dice) {
 
 const char* to_string(ActKind kind) {
     static constexpr std::array<const char*, act_kinds> words = {
-        "deliver",  "deliver again", "keep an event", "deliver a purchase", "work",
-        "let pass", "reach due",     "set the clock", "cut the power",      "kill",
-        "restart",  "take over",     "stop",          "resume one",         "resume all",
-        "cancel",   "purge",         "fill the disk", "fail the disk",      "break a provider",
-        "renew",    "deploy",        "look"};
+        "deliver",       "deliver again", "keep an event", "deliver a purchase",
+        "work",          "let pass",      "reach due",     "set the clock",
+        "cut the power", "kill",          "restart",       "take over",
+        "stop",          "resume one",    "resume all",    "cancel",
+        "purge",         "fill the disk", "fail the disk", "break a provider",
+        "renew",         "deploy",        "rotate keys",   "sweep",
+        "look"};
     return words.at(static_cast<std::size_t>(kind));
 }
 
@@ -61,6 +65,7 @@ Script script_for(std::uint64_t seed) {
     SeededRandom dice(seed);
     Script script{.seed = seed};
     script.purchase = dice.below(3) == 0;
+    script.encrypted = dice.below(3) == 0;
     constexpr std::array<unsigned, 4> troubles = {0, 50, 150, 400};
     script.trouble = troubles[dice.below(troubles.size())];
     constexpr std::array frames = {15, 60, 1000};
@@ -118,9 +123,10 @@ Simulation::Simulation(Stage& stage, const Script& script, bool telling)
     watch_.telling = telling;
     outside_.trouble = script.trouble;
     vfs_.restore(stage.empty());
+    if (script.encrypted) masters_ = parse_master_keys(master_key(0));
     if (script.purchase) purchase_.emplace(watch_, vfs_, clock_, outside_, script.seed);
     // The life that made the schema.
-    watch_.truth().open(clock_.now_ms());
+    watch_.truth().open(clock_.now_ms(), "");
 }
 
 Played Simulation::play() {

@@ -35,6 +35,8 @@ enum class ActKind {
     break_provider,
     renew,
     deploy,
+    rotate_keys,  // another master key, or the first one; then some of the data keys follow
+    sweep,
     look  // an operator looks at everything
 };
 inline constexpr int act_kinds = static_cast<int>(ActKind::look) + 1;
@@ -47,8 +49,9 @@ struct Act {
 
 struct Script {
     std::uint64_t seed = 0;
-    bool purchase = false;  // provision_customer takes part
-    unsigned trouble = 0;   // per mille of calls that go wrong
+    bool purchase = false;   // provision_customer takes part
+    bool encrypted = false;  // from the beginning; a rotation may begin it as well
+    unsigned trouble = 0;    // per mille of calls that go wrong
     int checkpoint_frames = 1000;
     std::vector<Act> acts;
 };

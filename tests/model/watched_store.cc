@@ -78,6 +78,9 @@ std::string said(const Cancelled& cancelled) {
 std::string said(const Purged& purged) {
     return fmt::format("{} instances and {} events went", purged.instances, purged.events);
 }
+std::string said(const Rotated& rotated) {
+    return fmt::format("{} keys rotated, {} left", rotated.done, rotated.left);
+}
 std::string said(std::monostate) { return "done"; }
 
 std::string told(const Advance& advance) {
@@ -307,7 +310,10 @@ std::future<Forgotten> WatchedStore::forget(ForgetRequest request) {
 std::future<bool> WatchedStore::sweep(bool rewrite) { return real_.sweep(rewrite); }
 
 std::future<Rotated> WatchedStore::rotate_keys(RotateRequest request) {
-    return real_.rotate_keys(std::move(request));
+    auto real = real_.rotate_keys(request);
+    return hand_in<Rotated>(
+        "rotate keys", std::move(real),
+        [request = std::move(request)](Reference& r) { return r.rotate_keys(request); }, false);
 }
 
 void WatchedStore::flush() {

@@ -25,10 +25,11 @@ class WatchedStore : public Store {
     std::future<Resumed> resume(ResumeRequest request) override;
     std::future<Purged> purge(PurgeRequest request) override;
     std::future<Cancelled> cancel(CancelRequest request) override;
-    // Not part of the simulation: the reference does not know them.
-    std::future<Forgotten> forget(ForgetRequest request) override;
-    std::future<bool> sweep(bool rewrite) override;
     std::future<Rotated> rotate_keys(RotateRequest request) override;
+    /// Changes nothing that the reference knows.
+    std::future<bool> sweep(bool rewrite) override;
+    // Not part of the simulation: the reference does not know it.
+    std::future<Forgotten> forget(ForgetRequest request) override;
     void flush() override;
     Health health() const override { return real_.health(); }
     bool await_room(std::stop_token stop) override { return real_.await_room(stop); }
