@@ -236,6 +236,8 @@ void Simulation::cut_power(Dice& dice) {
 // Another process owns the file from now on; whoever was at work has not noticed.
 void Simulation::take_over(std::uint64_t luck) {
     Dice dice(luck);
+    // One that fails to start would leave the file to the former, whom the lock forbids to go on.
+    vfs_.clear_faults();
     auto successor = open_life();
     if (!successor) return;
     ++played_.take_overs;
@@ -376,7 +378,6 @@ void Simulation::fail_disk(Dice& dice) {
     survival_seed_ = dice.next();
     constexpr int io_error = 10, sync_error = 1034;
     const bool sync = dice.below(2) == 0;
-    syncs_fail_ = syncs_fail_ || sync;
     vfs_.fail(sync ? Operation::sync : Operation::write,
               1 + static_cast<std::int64_t>(dice.below(12)), sync ? sync_error : io_error);
 }

@@ -26,7 +26,6 @@ class Simulation {
     bool recognise(Life& life, std::vector<Reference> opened);
     void begin_life();
     void end_life();
-    void note_failed_sync();
     void crash(Survival survival, std::uint64_t seed);
     void recover();
 
@@ -90,8 +89,6 @@ class Simulation {
     std::vector<std::unique_ptr<Life>> former_lives_;  // taken over, not ended yet
     Survival survival_ = Survival::synced;             // of the next power cut
     std::uint64_t survival_seed_ = 0;
-    bool syncs_fail_ = false;   // the disk was told to
-    bool sync_failed_ = false;  // and nothing has made certain since what it left
     bool restart_needed_ = false;
     std::int64_t furthest_offset_ms_ = 0;
     int waits_for_room_ = 0;

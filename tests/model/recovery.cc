@@ -5,9 +5,6 @@ namespace steplog::testing {
 namespace {
 
 constexpr int nested_cuts_max = 2;
-// After a sync that failed the kernel may show bytes that are not on the disk and never will be.
-// The engine cannot bear a power loss in the start that follows it yet.
-constexpr bool cuts_after_failed_sync = false;
 
 }  // namespace
 
@@ -36,8 +33,6 @@ LifeOptions Simulation::life_options() {
 // Null when the machine died meanwhile.
 std::unique_ptr<Life> Simulation::open_life() {
     vfs_.set_capacity(0);
-    note_failed_sync();
-    if (sync_failed_ && !cuts_after_failed_sync) vfs_.cut_after(0);
     std::vector<Reference> opened = watch_.possible();
     for (Reference& reference : opened)
         reference.open(clock_.now_ms(), masters_.empty() ? "" : masters_.front().id);
@@ -51,7 +46,6 @@ std::unique_ptr<Life> Simulation::open_life() {
         return nullptr;
     }
     ++played_.lives;
-    sync_failed_ = false;
     if (!recognise(*life, std::move(opened))) return nullptr;
     Registry registry;
     register_errands(registry, outside_, deployed_);
@@ -85,15 +79,7 @@ void Simulation::begin_life() {
     }
 }
 
-void Simulation::note_failed_sync() {
-    sync_failed_ = sync_failed_ || (syncs_fail_ && vfs_.has_failed());
-}
-
 void Simulation::crash(Survival survival, std::uint64_t seed) {
-    note_failed_sync();
-    // Without power the page cache is gone too: what is seen from now on is on the disk.
-    if (survival != Survival::page_cache) sync_failed_ = false;
-    syncs_fail_ = false;
     if (watch_.telling)
         watch_.tell(
             fmt::format("  crash, survival {}: {}", static_cast<int>(survival), vfs_.cut_at()));

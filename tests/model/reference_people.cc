@@ -1,6 +1,7 @@
 // What people and retention do to what a store must contain: resume, cancel, purge, and keys
 // that are rotated.
 #include <algorithm>
+#include <cstdlib>
 
 #include "engine/entries.h"
 #include "tests/model/reference.h"
@@ -24,8 +25,7 @@ Resumed Reference::resume(std::int64_t now_ms, const ResumeRequest& request) {
     }
     if (!request.ids.empty()) return resumed;
 
-    const std::int64_t before_ms =
-        request.older_than ? now_ms - request.older_than->count() : INT64_MAX;
+    const std::int64_t age_ms = request.older_than.value_or(Ms(0)).count();
     const auto stands_as_asked = [&](const Instance& instance) {
         return (request.workflow.empty() || instance.workflow == request.workflow) &&
                (request.step.empty() || instance.step == request.step);
@@ -39,7 +39,7 @@ Resumed Reference::resume(std::int64_t now_ms, const ResumeRequest& request) {
         if (may && stands_as_asked(instance) &&
             (!request.state || instance.state == *request.state) &&
             (request.error_code.empty() || instance.error_code == request.error_code) &&
-            instance.updated_at_ms <= before_ms)
+            std::abs(now_ms - instance.updated_at_ms) >= age_ms)
             matching.push_back(&instance);
     }
     for (Instance* instance : matching) {
