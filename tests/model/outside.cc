@@ -73,7 +73,7 @@ void Outside::about_to_sleep(const std::string& instance, const PlannedStep& ste
     if (!there) return;
     for (const ReferenceEntry& entry : there->log)
         if (entry.kind == EntryKind::timer && entry.step == step.name) return;
-    not_before_[instance] = {clock_.now_ms() + step.sleep_ms, 0, step.name};
+    not_before_[instance] = {clock_.now_ms() + step.sleep_ms, step.name, EntryKind::timer, 0};
 }
 
 void Outside::forget_times_reached() {
@@ -127,7 +127,7 @@ void Outside::misbehave(const Attempt& attempt, const PlannedStep& step, SeededR
     switch (dice.below(error_stays ? 6 : 5)) {
         case 0:
         case 1:
-            refuse(attempt, dice);
+            refuse(attempt, step, dice);
         case 2:  // nothing happened, and nobody says so
             throw lost("reset");
         case 3:  // it happened, and nobody says so
@@ -149,12 +149,12 @@ void Outside::misbehave(const Attempt& attempt, const PlannedStep& step, SeededR
     }
 }
 
-void Outside::refuse(const Attempt& attempt, SeededRandom& dice) {
+void Outside::refuse(const Attempt& attempt, const PlannedStep& step, SeededRandom& dice) {
     RetryableError::Details details{.code = "rate_limited", .outcome = Outcome::refused};
     if (dice.below(2)) {
         details.retry_after = Ms(1000 + static_cast<int>(dice.below(600'000)));
-        not_before(attempt.instance_id, clock_.now_ms() + details.retry_after->count(),
-                   attempt.number);
+        not_before_[attempt.instance_id] = {clock_.now_ms() + details.retry_after->count(),
+                                            step.name, EntryKind::retried, attempt.number};
         watch_.tell(fmt::format("    refused for {} ms", details.retry_after->count()));
     }
     throw RetryableError("not now", std::move(details));
@@ -239,13 +239,11 @@ void Outside::check_time(const ReferenceInstance& instance) {
     if (earliest == not_before_.end()) return;
     const Earliest first = std::move(earliest->second);
     not_before_.erase(earliest);
-    // A process that died took what it had not written with it.
     const bool known =
-        (first.attempt == 0 && first.timer.empty()) ||
+        first.step.empty() ||
         std::any_of(instance.log.begin(), instance.log.end(), [&](const ReferenceEntry& entry) {
-            if (!first.timer.empty())
-                return entry.kind == EntryKind::timer && entry.step == first.timer;
-            return entry.kind == EntryKind::retried && entry.attempt == first.attempt;
+            return entry.kind == first.kind && entry.step == first.step &&
+                   entry.attempt == first.attempt;
         });
     if (known && clock_.now_ms() < first.wall_ms)
         watch_.find("too_early", fmt::format("{} {} ms before its time", instance.id,

@@ -62,10 +62,9 @@ class Outside {
 
     /// A person resumed it by its id: a step in doubt may be repeated, and need not wait.
     void decided(const std::string& instance, const PlannedStep* step, bool by_id);
-    /// It must not begin before this time of the wall clock; with an attempt, only once the store
-    /// knows how that one ended.
-    void not_before(const std::string& instance, std::int64_t wall_ms, int attempt = 0) {
-        not_before_[instance] = {wall_ms, attempt};
+    /// It must not begin before this time of the wall clock.
+    void not_before(const std::string& instance, std::int64_t wall_ms) {
+        not_before_[instance] = {.wall_ms = wall_ms};
     }
 
     /// It sleeps for so long from now on, once its log says so and unless it has said so before.
@@ -92,8 +91,10 @@ class Outside {
     };
     struct Earliest {
         std::int64_t wall_ms = 0;
+        // Once its log has this entry: a process that died took what it had not written with it.
+        std::string step = {};
+        EntryKind kind = EntryKind::retried;
         int attempt = 0;
-        std::string timer = {};
     };
     using Step = std::pair<std::string, std::string>;  // instance, step
 
@@ -104,7 +105,7 @@ class Outside {
     void happen(const PlannedStep& step, const Attempt& attempt);
     std::int64_t first_intent_ms(const Attempt& attempt, const PlannedStep& step) const;
     void misbehave(const Attempt& attempt, const PlannedStep& step, SeededRandom& dice);
-    [[noreturn]] void refuse(const Attempt& attempt, SeededRandom& dice);
+    [[noreturn]] void refuse(const Attempt& attempt, const PlannedStep& step, SeededRandom& dice);
     SeededRandom dice_for(const std::string& what, int number) const;
 
     Watch& watch_;

@@ -97,10 +97,9 @@ OnceVerdict Reference::claim_once(Instance& instance, std::int64_t now_ms, const
     }
     if (verdict.instance_id.empty()) verdict.instance_id = once.instance_id;
     verdict.idempotency_key = once.idempotency_key;
-    if (verdict.kind != OnceVerdict::Kind::adopted) {
+    verdict.first_attempt_at_ms = once.first_attempt_at_ms;
+    if (verdict.kind == OnceVerdict::Kind::granted || verdict.kind == OnceVerdict::Kind::inherited)
         verdict.request = once.request;
-        verdict.first_attempt_at_ms = once.first_attempt_at_ms;
-    }
     return verdict;
 }
 
