@@ -96,7 +96,8 @@ Json Outside::call(const Attempt& attempt, const PlannedStep& step) {
         vfs_.outside_operation("the process died in " + step.name);
         throw lost("died");
     }
-    if (number <= step.refusals) throw PermanentError("no_means_no", "the provider says no");
+    if (number <= step.refusals && !remembers(attempt, step))
+        throw PermanentError("no_means_no", "the provider says no");
     if (dice.below(1000) < trouble)
         misbehave(attempt, step, dice);
     else if (!replayed(attempt, step))
@@ -160,12 +161,18 @@ void Outside::refuse(const Attempt& attempt, const PlannedStep& step, SeededRand
     throw RetryableError("not now", std::move(details));
 }
 
+bool Outside::remembers(const Attempt& attempt, const PlannedStep& step) const {
+    const auto found = memory_.find(attempt.idempotency_key);
+    return is_keyed(step.kind) && found != memory_.end() && found->second.since_ms != 0 &&
+           clock_.truth.now_ms() - found->second.since_ms < memory_ms;
+}
+
 // A provider that honours keys answers as before, for as long as it remembers.
 bool Outside::replayed(const Attempt& attempt, const PlannedStep& step) {
     if (!is_keyed(step.kind)) return false;
+    const bool known = remembers(attempt, step);
     Memory& memory = memory_[attempt.idempotency_key];
     const std::int64_t now_ms = clock_.truth.now_ms();
-    const bool known = memory.since_ms != 0 && now_ms - memory.since_ms < memory_ms;
     // A limit of the engine: a clock set back by more than it keeps in hand makes keys look young.
     const bool misled = !known && memory.since_ms != 0 &&
                         clock_.offset_ms < memory.offset_ms - window_reserve_ms &&

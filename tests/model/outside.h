@@ -101,6 +101,7 @@ class Outside {
     void check(const Attempt& attempt, const PlannedStep& step, bool is_probe);
     void check_time(const ReferenceInstance& instance);
     void check_key(const Attempt& attempt, const PlannedStep& step, const ReferenceEntry& intent);
+    bool remembers(const Attempt& attempt, const PlannedStep& step) const;
     bool replayed(const Attempt& attempt, const PlannedStep& step);
     void happen(const PlannedStep& step, const Attempt& attempt);
     std::int64_t first_intent_ms(const Attempt& attempt, const PlannedStep& step) const;
