@@ -31,6 +31,12 @@ Json carry_out_rotate(Store& store, const Json& command, const std::string& acto
     return json_of(store.rotate_keys(std::move(request)).get());
 }
 
+Json carry_out_schedule(Store& store, const Json& command, const std::string& actor) {
+    ScheduleChange change = parse_schedule_command(command);
+    change.actor = actor;
+    return json_of(store.change_schedule(std::move(change)).get());
+}
+
 Json carry_out_forget(Store& store, const Json& command, const std::string& actor) {
     ForgetCommand order = parse_forget_command(command);
     order.request.actor = actor;
@@ -47,8 +53,9 @@ struct Command {
     Json (*carry_out)(Store&, const Json&, const std::string& actor);
 };
 constexpr Command commands[] = {
-    {"resume", carry_out_resume}, {"cancel", carry_out_cancel},     {"purge", carry_out_purge},
-    {"forget", carry_out_forget}, {"rotate-key", carry_out_rotate},
+    {"resume", carry_out_resume},     {"cancel", carry_out_cancel},
+    {"purge", carry_out_purge},       {"forget", carry_out_forget},
+    {"rotate-key", carry_out_rotate}, {"schedule", carry_out_schedule},
 };
 
 Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped) {

@@ -80,6 +80,19 @@ Json json_of(const Rotated& rotated);
 /// The inverse. Throws std::invalid_argument.
 Rotated parse_rotated(const Json& json);
 
+/// {"command":"schedule","change":"pause"|"unpause"|"trigger","name"} and, where there is one,
+/// "reason".
+Json schedule_command(const ScheduleChange& change);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+ScheduleChange parse_schedule_command(const Json& command);
+
+/// {"refused","instance","next_at_ms"}
+Json json_of(const ScheduleChanged& changed);
+
+/// The inverse. Throws std::invalid_argument.
+ScheduleChanged parse_schedule_changed(const Json& json);
+
 inline constexpr int rotate_limit_max = 10'000;  // data keys in one transaction
 inline constexpr int purge_limit_max = 10'000;   // in one transaction, however many are asked for
 

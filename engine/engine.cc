@@ -5,6 +5,7 @@
 #include <deque>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "engine/worker.h"
@@ -128,6 +129,7 @@ struct Engine::Impl {
                         fail(error.what());
                     pause = full_pause;
                 }
+                tell_schedules(surroundings, result.schedules);
                 lock.lock();
                 free += limit - static_cast<int>(result.claimed.size());
                 for (Claimed& claimed : result.claimed) give(std::move(claimed));
@@ -183,6 +185,22 @@ void Engine::start() {
     engine.dispatcher = std::jthread([&engine] { engine.dispatch_until_drained(); });
     engine.renewer =
         std::jthread([&engine](std::stop_token stop) { engine.renew_until_stopped(stop); });
+}
+
+void Engine::schedule(std::vector<Schedule> schedules) {
+    std::set<std::string> names;
+    for (const Schedule& schedule : schedules) {
+        require_valid(schedule);
+        const auto wrong = [&](const std::string& what) {
+            throw std::invalid_argument("schedule " + schedule.name + ": " + what);
+        };
+        if (!names.insert(schedule.name).second) wrong("it is defined twice");
+        if (!impl_->registry.find(schedule.workflow, schedule.version))
+            wrong("there is no version " + std::to_string(schedule.version) + " of workflow " +
+                  schedule.workflow + " in this program");
+    }
+    impl_->store.define_schedules(std::move(schedules)).get();
+    wake();
 }
 
 Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance> instance) {
@@ -270,6 +288,7 @@ int Engine::run_until_idle() {
     int ran = 0;
     while (true) {
         ClaimResult due = impl_->store.claim({.limit = 1, .busy = 0}).get();
+        tell_schedules(impl_->surroundings, due.schedules);
         if (due.claimed.empty()) {
             // What was due has ended in the claim itself, cancelled or as poison: look at the next.
             if (due.next_due_ms && *due.next_due_ms <= impl_->clock.now_ms()) continue;

@@ -30,6 +30,12 @@ class Engine {
     /// Starts the threads. Instances that were under way when the last owner died go on at once.
     void start();
 
+    /// Makes these the schedules of the database, as Store::define_schedules; durable on return.
+    /// Before start(), so that what others defined is not decided about. Throws
+    /// std::invalid_argument with a sentence when one is not valid, names a workflow that is not
+    /// registered, or has the name of another: then nothing is written.
+    void schedule(std::vector<Schedule> schedules);
+
     /// Returns when event and instance are durable; a free worker begins at once.
     /// Throws StoreError: full and closed mean "try again later", nothing was written.
     Accepted accept(std::optional<NewEvent> event, std::optional<NewInstance> instance);

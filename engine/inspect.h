@@ -133,6 +133,18 @@ struct CustomerView {
     std::vector<Once> once;
 };
 
+/// A schedule as it stands. `schedule` is without its input.
+struct ScheduleView {
+    Schedule schedule;
+    std::optional<std::int64_t> next_at_ms, due_at_ms;  // due: with its jitter
+    std::optional<std::int64_t> paused_at_ms;
+    std::optional<std::int64_t> last_at_ms;  // the nominal time that was decided last
+    std::string last_outcome, last_instance;
+    std::int64_t started = 0, skipped = 0, missed = 0;
+    std::string error;                   // why there is no next time
+    std::vector<std::int64_t> upcoming;  // nominal times; while it is paused, those that would be
+};
+
 /// One promise, looked after in the whole file.
 struct Check {
     std::string name;     // short and stable: "hash_chain"
@@ -210,6 +222,9 @@ class Inspector {
 
     /// The inbox, newest first; with `unrouted` only what became no instance. limit 0: all.
     std::vector<EventRow> events(bool unrouted, int limit);
+
+    /// All of them by name, each with so many times that come next.
+    std::vector<ScheduleView> schedules(int upcoming);
 
     /// Integrity and the engine's promises. Reads every row in one transaction, however long that
     /// takes; the server's WAL grows meanwhile.

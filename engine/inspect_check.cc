@@ -49,6 +49,7 @@ Question none_of(const char* sql, const char* counted) {
 constexpr const char* count_instances = "SELECT count(*) FROM instances";
 constexpr const char* count_entries = "SELECT count(*) FROM entries";
 constexpr const char* count_events = "SELECT count(*) FROM events";
+constexpr const char* count_schedules = "SELECT count(*) FROM schedules";
 constexpr const char* count_once = "SELECT count(*) FROM once_keys";
 
 void ask_sqlite(Statements& statements, Payloads&, Check& check) {
@@ -268,6 +269,13 @@ std::vector<Promise> promises() {
              "WHERE i.waits_for='once' AND NOT EXISTS (SELECT 1 FROM once_keys o WHERE "
              "o.key=i.waits_detail AND o.state='claimed')",
              count_once)},
+        {"schedules", "every schedule has its input and its next time, is paused, or says why not",
+         none_of(
+             "SELECT name||' has no next time and does not say why' FROM schedules WHERE "
+             "due_at_ms IS NULL AND paused_at_ms IS NULL AND error IS NULL UNION ALL "
+             "SELECT name||' has lost its input' FROM schedules WHERE NOT EXISTS (SELECT 1 FROM "
+             "payloads WHERE id=input AND body NOTNULL)",
+             count_schedules)},
     };
 }
 

@@ -32,6 +32,10 @@ Json json_of(const Stats& stats, std::int64_t now_ms);
 /// once.
 Json json_of(const CustomerView& view);
 
+/// name, workflow, version, cron, time_zone, overlap, catch_up_ms, jitter_ms, next_at, due_at,
+/// paused_at, last_at, last_outcome, last_instance, started, skipped, missed, error, upcoming.
+Json json_of(const ScheduleView& view);
+
 /// ok, backup (id, taken_at), restores (backup, taken_at, restored_at), took_ms, wal_bytes, checks
 /// (name, promise, ok, looked_at, broken, examples).
 Json json_of(const CheckReport& report);

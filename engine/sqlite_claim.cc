@@ -25,8 +25,10 @@ struct SqliteTransitions::Due {
 };
 
 ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
+    ClaimResult result;
     std::vector<Due> due;
     if (request.limit > 0) {
+        result.schedules = decide_schedules();
         Query read(
             statements_,
             "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
@@ -50,7 +52,6 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
             found.asked_to_end = !read.is_null(15);
         }
     }
-    ClaimResult result;
     for (const Due& found : due)
         if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck &&
             !found.asked_to_end)
@@ -79,6 +80,9 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
                "ORDER BY due_at_ms LIMIT 1",
                owner_);
     if (next.next()) result.next_due_ms = next.integer(0);
+    const auto scheduled = next_schedule_due_ms();
+    if (scheduled && (!result.next_due_ms || *scheduled < *result.next_due_ms))
+        result.next_due_ms = scheduled;
     return result;
 }
 

@@ -212,6 +212,18 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
+    std::future<void> define_schedules(std::vector<Schedule> schedules) override {
+        return commits_->submit<void>(
+            [this, schedules = std::move(schedules)] { transitions_.define_schedules(schedules); },
+            small_item_bytes);
+    }
+
+    std::future<ScheduleChanged> change_schedule(ScheduleChange change) override {
+        return commits_->submit<ScheduleChanged>(
+            [this, change = std::move(change)] { return transitions_.change_schedule(change); },
+            small_item_bytes);
+    }
+
     void flush() override { commits_->flush(); }
 
     Health health() const override {

@@ -330,8 +330,9 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         else
             apply(row, *advance.to);
         if (advance.to->claim_next) {
-            auto next = claim({.limit = 1, .busy = 1}).claimed;
-            if (!next.empty()) advanced.next = std::move(next.front());
+            ClaimResult next = claim({.limit = 1, .busy = 1});
+            if (!next.claimed.empty()) advanced.next = std::move(next.claimed.front());
+            advanced.schedules = std::move(next.schedules);
         }
     }
     return advanced;

@@ -35,6 +35,8 @@ class SqliteTransitions {
     Purged purge(const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
+    void define_schedules(const std::vector<Schedule>& schedules);
+    ScheduleChanged change_schedule(const ScheduleChange& change);
 
     /// What the first transaction of this owner found: that the file is a restored backup, and how
     /// many instances were unfinished in it.
@@ -61,6 +63,7 @@ class SqliteTransitions {
         Hash log_hash{};
     };
     struct Due;
+    struct ScheduleRow;
 
     std::int64_t now() const { return clock_.now_ms(); }
     void take_ownership(const std::string& program);
@@ -106,6 +109,23 @@ class SqliteTransitions {
     void cancel_one(const std::string& id, const CancelRequest& request, Cancelled& cancelled);
     void end_cancelled(Row& row, Json said);
     void end_as_asked(Row& row, const std::string& code = "");
+
+    std::optional<ScheduleRow> read_schedule(const std::string& name);
+    std::optional<std::int64_t> next_schedule_due_ms();
+    std::string holder_of(const std::string& key);
+    void define_schedule(const Schedule& schedule);
+    std::int64_t write_schedule_input(const std::string& name, const std::string& text);
+    void set_next(const Schedule& schedule, bool paused, std::optional<std::int64_t> next_at_ms);
+    std::vector<ScheduleDecision> decide_schedules();
+    void decide(const ScheduleRow& row, const Cron& cron, std::vector<ScheduleDecision>& decisions);
+    void note(const ScheduleDecision& decision);
+    static std::string id_of(const ScheduleRow& row, const ScheduleDecision& decision,
+                             bool triggered);
+    void start_scheduled(const ScheduleRow& row, ScheduleDecision& decision, bool triggered);
+    void cancel_others(const Schedule& schedule);
+    std::string pause(const ScheduleRow& row);
+    std::string unpause(const ScheduleRow& row);
+    std::string trigger(const ScheduleRow& row, std::string& instance);
 
     Statements statements_;
     const std::vector<MasterKey> keys_;

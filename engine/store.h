@@ -10,6 +10,7 @@
 #include <stop_token>
 
 #include "engine/errors.h"
+#include "engine/schedule.h"
 #include "engine/types.h"
 
 namespace steplog {
@@ -144,6 +145,7 @@ struct Advanced {
     bool cancelled = false;      // it was asked to end and has ended: nothing was begun, suspend
     std::vector<Entry> written;  // the entries as stored
     std::optional<Claimed> next;
+    std::vector<ScheduleDecision> schedules;  // decided while the next one was looked for
 };
 
 struct ClaimRequest {
@@ -156,6 +158,7 @@ struct ClaimResult {
     std::optional<std::int64_t> next_due_ms;  // when to ask again, if nothing wakes us before
     bool solo =
         false;  // a suspected poison waits for (or got) the house to itself: claim nothing else
+    std::vector<ScheduleDecision> schedules;  // what was decided about times that have come
 };
 
 /// Which instances a person means. Ids are exact here; the commands resolve shortened ones.
@@ -249,7 +252,8 @@ class Store {
                                          std::optional<NewInstance> instance, bool claim) = 0;
 
     /// Takes up to `limit` due instances, oldest due first. Never one that a thread of this owner
-    /// holds.
+    /// holds. With a limit above 0 it first decides about the schedules that are due, so that what
+    /// they start can be taken at once.
     virtual std::future<ClaimResult> claim(ClaimRequest request) = 0;
 
     /// Fails with StoreError::fenced when the claim (epoch) is no longer valid.
@@ -289,6 +293,15 @@ class Store {
     /// row; call it until none is left. Fails with StoreError::constraint when nothing is encrypted
     /// here.
     virtual std::future<Rotated> rotate_keys(RotateRequest request) = 0;
+
+    /// Makes these the schedules of the database: new ones begin with their next time, changed ones
+    /// go on under the new definition, others are deleted; what a person paused stays paused. What
+    /// came due while no server ran is still to be decided afterwards. Fails with
+    /// StoreError::constraint when one is not valid: then nothing is written.
+    virtual std::future<void> define_schedules(std::vector<Schedule> schedules) = 0;
+
+    /// Pauses, unpauses or triggers a schedule, with an audit row in the same transaction.
+    virtual std::future<ScheduleChanged> change_schedule(ScheduleChange change) = 0;
 
     /// Commits whatever was handed in lazily; returns when it is durable.
     virtual void flush() = 0;

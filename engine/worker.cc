@@ -4,8 +4,28 @@
 
 #include "engine/entries.h"
 #include "engine/replay.h"
+#include "engine/rfc3339.h"
 
 namespace steplog {
+
+void tell_schedules(const Surroundings& surroundings,
+                    const std::vector<ScheduleDecision>& decisions) {
+    if (!surroundings.observe) return;
+    for (const ScheduleDecision& one : decisions) {
+        const std::string schedule = "schedule:" + one.schedule;
+        std::string about;
+        if (one.outcome == ScheduleDecision::Outcome::missed)
+            about = fmt::format("{} times passed with nobody there, the last at {}", one.count,
+                                format_rfc3339(one.at_ms));
+        else if (one.outcome == ScheduleDecision::Outcome::skipped)
+            about = fmt::format("at {} an instance before it was unfinished",
+                                format_rfc3339(one.at_ms));
+        surroundings.observe({.instance = one.instance.empty() ? schedule : one.instance,
+                              .workflow = one.workflow,
+                              .what = fmt::format("schedule_{}", to_string(one.outcome)),
+                              .error = about});
+    }
+}
 
 Worker::Ran Worker::run(Claimed claimed) const {
     Context context(surroundings_, std::move(claimed));
@@ -41,6 +61,7 @@ Worker::Ran Worker::run(Claimed claimed) const {
 void Worker::leave(Context& context, const Advance& parting, Ran& ran) const {
     Advanced left = context.commit(parting);
     ran.next = std::move(left.next);
+    tell_schedules(surroundings_, left.schedules);
     if (!left.cancelled) tell(context, parting);
 }
 

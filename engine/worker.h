@@ -6,6 +6,11 @@
 
 namespace steplog {
 
+/// Tells what was decided about schedules: "schedule_started" with the instance's id,
+/// "schedule_skipped" and "schedule_missed" with "schedule:<name>" in its place.
+void tell_schedules(const Surroundings& surroundings,
+                    const std::vector<ScheduleDecision>& decisions);
+
 class Worker {
   public:
     /// Both outlive the worker.

@@ -65,6 +65,12 @@ class CallBeforeIntent : public Store {
     std::future<Rotated> rotate_keys(RotateRequest request) override {
         return store_.rotate_keys(std::move(request));
     }
+    std::future<void> define_schedules(std::vector<Schedule> schedules) override {
+        return store_.define_schedules(std::move(schedules));
+    }
+    std::future<ScheduleChanged> change_schedule(ScheduleChange change) override {
+        return store_.change_schedule(std::move(change));
+    }
     void flush() override {
         hand_in();
         store_.flush();

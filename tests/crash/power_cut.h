@@ -6,6 +6,7 @@
 #include <malloc.h>
 
 #include <future>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,6 +58,9 @@ class Scenario {
     virtual void begin(CrashVfs& vfs, ManualClock& clock, Ledger& ledger, std::uint64_t seed) = 0;
     virtual Registry registry() = 0;
     virtual std::vector<Delivery> deliveries() = 0;
+    /// Defined in each life before anything runs; nothing is waited for beyond `ends_ms`.
+    virtual std::vector<Schedule> schedules() { return {}; }
+    virtual std::int64_t ends_ms() { return std::numeric_limits<std::int64_t>::max(); }
     /// When all is done: effects that are missing or happened twice.
     virtual void check_world(Ledger& ledger) = 0;
 };
@@ -156,6 +160,8 @@ class Machine {
             };
             Engine engine(careless ? static_cast<Store&>(*careless) : *store, clock, random,
                           scenario.registry(), options);
+            if (auto schedules = scenario.schedules(); !schedules.empty())
+                engine.schedule(std::move(schedules));
             work(engine, *store, scenario, clock, ledger);
         } catch (const OpenError& error) {
             return refused(error.what(), ledger);
@@ -190,7 +196,7 @@ class Machine {
         while (!vfs_.is_cut() && store.health() != Store::Health::failed) {
             engine.run_until_idle();
             const auto due = engine.next_due_ms();
-            if (!due) return;
+            if (!due || *due > scenario.ends_ms()) return;
             clock.set_ms(std::max(clock.now_ms(), *due));
         }
     }

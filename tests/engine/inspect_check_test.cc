@@ -51,6 +51,7 @@ struct Shop {
         house.start("order/behind", "order", {}, "k2");
         house.start("order/down", "order", {{"what", "down"}}, "k4");
         house.engine().run_until_idle();
+        house.engine().schedule({{.name = "yearly", .workflow = "order", .cron = "@yearly"}});
         house.store().flush();
     }
     CheckReport check() { return Inspector(house.database(), house.clock, {}, keys).check(); }
@@ -276,6 +277,10 @@ const std::vector<Planted>& table() {
          "order/down waits for mail/1, at which nobody is",
          "UPDATE instances SET state='waiting', due_at_ms=NULL, waits_for='once', "
          "waits_detail='mail/1' WHERE id='order/down'"},
+        {"ScheduleThatNobodyWillStart", "schedules", "yearly has no next time and does not say why",
+         "UPDATE schedules SET due_at_ms=NULL"},
+        {"ScheduleWithoutItsInput", "schedules", "yearly has lost its input",
+         "DELETE FROM payloads WHERE id=(SELECT input FROM schedules)"},
     };
     return all;
 }

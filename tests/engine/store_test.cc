@@ -114,6 +114,48 @@ TEST(Store, DelaysAStart) {
     EXPECT_EQ(house.store().claim({}).get().claimed.size(), 1u);
 }
 
+TEST(Store, DecidesAboutASchedulesTimeInTheTransactionThatClaimsWhatItStarts) {
+    House house;
+    house.store().define_schedules({{.name = "s", .workflow = "w", .cron = "0 9 * * *"}}).get();
+    const std::int64_t nine_ms = house.clock.now_ms() + 9 * 3'600'000;
+    house.clock.set_ms(nine_ms);
+    EXPECT_EQ(house.store().claim({.limit = 0}).get().next_due_ms, nine_ms);
+    EXPECT_EQ(house.sql("SELECT count(*) FROM instances"), "0") << "only looked";
+    const ClaimResult result = house.store().claim({.limit = 1}).get();
+    ASSERT_EQ(result.schedules.size(), 1u);
+    EXPECT_EQ(result.schedules.front().at_ms, nine_ms);
+    ASSERT_EQ(result.claimed.size(), 1u);
+    EXPECT_EQ(result.claimed.front().id, result.schedules.front().instance);
+    EXPECT_EQ(result.next_due_ms, nine_ms + 24 * 3'600'000);
+}
+
+TEST(Store, StartsOnceWhateverHappensToWhatASchedulesTimeStarted) {
+    House house;
+    const Schedule schedule{.name = "s", .workflow = "w", .cron = "0 9 * * *"};
+    house.store().define_schedules({schedule}).get();
+    const std::int64_t begin_ms = house.clock.now_ms();
+    house.clock.set_ms(begin_ms + 9 * 3'600'000);
+    house.store().claim({.limit = 1}).get();
+    house.clock.set_ms(begin_ms);
+    house.store().define_schedules({schedule}).get();
+    house.clock.set_ms(begin_ms + 9 * 3'600'000);
+    EXPECT_EQ(house.store().claim({.limit = 1}).get().schedules.size(), 0u);
+    EXPECT_EQ(house.sql("SELECT started FROM schedules"), "1");
+}
+
+TEST(Store, DefinesNoneOfTheSchedulesWhenOneIsWrong) {
+    House house;
+    auto future = house.store().define_schedules(
+        {{.name = "s", .workflow = "w", .cron = "@daily"}, {.name = "t", .workflow = "w"}});
+    EXPECT_THROW(future.get(), StoreError);
+    EXPECT_EQ(house.sql("SELECT count(*) FROM schedules"), "0");
+    EXPECT_EQ(house.store()
+                  .change_schedule({.kind = ScheduleChange::Kind::pause, .name = "s"})
+                  .get()
+                  .refused.empty(),
+              false);
+}
+
 struct Damage {
     const char* statement;
     const char* expected;

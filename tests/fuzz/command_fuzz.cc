@@ -33,5 +33,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     } catch (const std::invalid_argument& error) {
         hold(*error.what() != '\0');
     }
+    try {
+        const ScheduleChange change = parse_schedule_command(*command);
+        hold(!change.name.empty());
+        const ScheduleChange again = parse_schedule_command(schedule_command(change));
+        hold(again.kind == change.kind && again.name == change.name &&
+             again.reason == change.reason);
+    } catch (const std::invalid_argument& error) {
+        hold(*error.what() != '\0');
+    }
     return 0;
 }

@@ -39,6 +39,12 @@ class Forwarding : public Store {
     std::future<Rotated> rotate_keys(RotateRequest request) override {
         return store_.rotate_keys(std::move(request));
     }
+    std::future<void> define_schedules(std::vector<Schedule> schedules) override {
+        return store_.define_schedules(std::move(schedules));
+    }
+    std::future<ScheduleChanged> change_schedule(ScheduleChange change) override {
+        return store_.change_schedule(std::move(change));
+    }
     void flush() override { store_.flush(); }
     Health health() const override { return store_.health(); }
     bool await_room(std::stop_token stop) override { return store_.await_room(stop); }

@@ -316,6 +316,14 @@ std::future<Rotated> WatchedStore::rotate_keys(RotateRequest request) {
         [request = std::move(request)](Reference& r) { return r.rotate_keys(request); }, false);
 }
 
+std::future<void> WatchedStore::define_schedules(std::vector<Schedule> schedules) {
+    return real_.define_schedules(std::move(schedules));
+}
+
+std::future<ScheduleChanged> WatchedStore::change_schedule(ScheduleChange change) {
+    return real_.change_schedule(std::move(change));
+}
+
 void WatchedStore::flush() {
     real_.flush();
     settle();

@@ -138,6 +138,44 @@ TEST_F(AdminProgram, CancelsThroughTheRunningServer) {
     EXPECT_EQ(shop.house.state("order/evt_down"), "cancelled");
 }
 
+TEST_F(AdminProgram, PausesTriggersAndPreviewsSchedules) {
+    shop.define_schedules();
+    shop.close();
+    const Finished preview = admin({"schedule", "preview", "nightly", "--count", "2"});
+    EXPECT_EQ(preview.output, "2026-01-01T02:30:00.000Z\n2026-01-02T02:30:00.000Z\n")
+        << preview.errors;
+    EXPECT_EQ(json({"schedule", "preview", "nightly"}).at("upcoming").size(), 10u);
+    const Finished paused = admin({"schedule", "pause", "nightly", "--reason", "stocktaking"});
+    EXPECT_EQ(paused.output, "paused nightly\n") << paused.errors;
+    EXPECT_EQ(shop.house.sql("SELECT actor||' '||action||' '||target||' '||detail FROM audit "
+                             "ORDER BY seq DESC LIMIT 1"),
+              me + R"( schedule-pause nightly {"reason":"stocktaking"})");
+    shop.close();
+    const Finished again = admin({"schedule", "pause", "nightly"});
+    EXPECT_EQ(again.exit.code, 1);
+    EXPECT_THAT(again.errors, HasSubstr("nightly is not paused: it is paused already"));
+    EXPECT_THAT(admin({"schedule", "unpause", "nightly"}).output,
+                HasSubstr("unpaused nightly: the next time is 20"));
+    const Finished unknown = admin({"schedule", "trigger", "daily"});
+    EXPECT_EQ(unknown.exit.code, 1);
+    EXPECT_THAT(unknown.errors, HasSubstr("workflow-inspect schedules"));
+    EXPECT_EQ(admin({"schedule", "preview", "daily"}).exit.code, 1);
+    EXPECT_EQ(shop.inspect({"check"}).exit.code, 0);
+}
+
+TEST_F(AdminProgram, TriggersAScheduleThroughTheRunningServer) {
+    shop.define_schedules();
+    const auto server = serve();
+    const Json first = json({"schedule", "trigger", "nightly"});
+    EXPECT_EQ(first.at("done"), "trigger");
+    EXPECT_EQ(first.at("next_at"), "2026-01-01T02:30:00.000Z");
+    EXPECT_EQ(shop.house.state(first.at("instance")), "pending");
+    const Finished beside = admin({"schedule", "trigger", "nightly"});
+    EXPECT_EQ(beside.exit.code, 1);
+    EXPECT_THAT(beside.errors, HasSubstr("is unfinished, and its overlap policy is skip"));
+    EXPECT_EQ(shop.house.sql("SELECT count(*) FROM audit WHERE action='schedule-trigger'"), "1");
+}
+
 TEST_F(AdminProgram, VerifiesNothingThatIsInUse) {
     shop.house.engine();
     const Finished done = admin({"verify", shop.database()});
@@ -151,6 +189,9 @@ TEST_F(AdminProgram, SaysHowItIsUsed) {
                                                {"drop"},
                                                {"purge", "--older-than", "soon"},
                                                {"verify"},
+                                               {"schedule"},
+                                               {"schedule", "pause"},
+                                               {"schedule", "preview", "x", "--count", "0"},
                                                {"purge", "--reason", std::string(1001, 'x')}}) {
         const Finished done = admin(wrong);
         EXPECT_EQ(done.exit.code, 2);

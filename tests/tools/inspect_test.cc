@@ -16,6 +16,7 @@ class InspectProgram : public ::testing::Test {
   protected:
     static void SetUpTestSuite() {
         shop = std::make_unique<Shop>();
+        shop->define_schedules();
         shop->close();
     }
     static void TearDownTestSuite() { shop.reset(); }
@@ -42,6 +43,7 @@ TEST_F(InspectProgram, PrintsForPeopleAsApproved) {
     expect_approved("show_queued.txt", output({"show", "evt_behind"}));
     expect_approved("events.txt", output({"events"}));
     expect_approved("customer.txt", output({"customer", "cus_2"}));
+    expect_approved("schedules.txt", output({"schedules"}));
     std::string why;
     for (const char* id : {"evt_done", "evt_odd", "evt_behind", "evt_down", "evt_lost", "evt_no"})
         why += output({"why", id});
@@ -52,6 +54,19 @@ TEST_F(InspectProgram, PrintsForPeopleAsApproved) {
                     std::regex_replace(output({"check"}), std::regex("transaction of [^;]*"),
                                        "transaction of TIME"));
     expect_approved("help.txt", output({"--help"}));
+}
+
+TEST_F(InspectProgram, ShowsSchedulesWithTheirNextTimes) {
+    const Json schedules = json({"schedules"});
+    ASSERT_EQ(schedules.size(), 2u);
+    const Json& nightly = schedules.at(0);
+    EXPECT_EQ(nightly.at("name"), "nightly");
+    EXPECT_EQ(nightly.at("time_zone"), "Europe/Berlin");
+    EXPECT_EQ(nightly.at("next_at"), "2026-01-01T02:30:00.000Z");
+    EXPECT_EQ(nightly.at("upcoming").size(), 5u);
+    EXPECT_EQ(nightly.at("upcoming").at(1), "2026-01-02T02:30:00.000Z");
+    EXPECT_NE(schedules.at(1).at("paused_at"), nullptr);
+    EXPECT_EQ(schedules.at(1).at("next_at"), nullptr);
 }
 
 TEST_F(InspectProgram, PrintsJsonForPrograms) {

@@ -84,6 +84,20 @@ class Shop {
         accept("evt_behind", "", "cus_2");
     }
 
+    /// One that runs, and one that is paused.
+    void define_schedules() {
+        Schedule nightly{.name = "nightly",
+                         .workflow = "order",
+                         .cron = "30 3 * * *",
+                         .time_zone = "Europe/Berlin"};
+        Schedule weekly{
+            .name = "weekly", .workflow = "order", .cron = "@weekly", .overlap = Overlap::allow};
+        house.engine().schedule({nightly, weekly});
+        house.store()
+            .change_schedule({.kind = ScheduleChange::Kind::pause, .name = "weekly"})
+            .get();
+    }
+
     void accept(const std::string& event, const std::string& what, const std::string& customer) {
         const Json body = {{"what", what},
                            {"name", "Ann Smith"},

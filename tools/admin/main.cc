@@ -15,6 +15,8 @@ constexpr const char* examples = R"(Examples:
   workflow-admin cancel evt_1Abc --reason 'refunded, ticket 4711'
   workflow-admin forget cus_123 --plan
   workflow-admin rotate-key
+  workflow-admin schedule trigger reconcile
+  workflow-admin schedule preview reconcile
 
 What changes the database is asked of the running server through its control socket (same user or
 root), or done under the database's lock when none runs; who asked, and --reason, go into its audit
@@ -51,6 +53,7 @@ int run(int argc, char** argv) {
     add_cancel(app, admin);
     add_forget(app, admin);
     add_rotate_key(app, admin);
+    add_schedule(app, admin);
     return run_program(admin_program, app, argc, argv, [&] {
         check_database_name(admin.common.database);
         return admin.chosen();

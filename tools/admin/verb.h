@@ -37,5 +37,6 @@ void add_purge(CLI::App& app, Admin& admin);
 void add_cancel(CLI::App& app, Admin& admin);
 void add_forget(CLI::App& app, Admin& admin);
 void add_rotate_key(CLI::App& app, Admin& admin);
+void add_schedule(CLI::App& app, Admin& admin);
 
 }  // namespace steplog::tools

@@ -20,6 +20,7 @@ constexpr const char* program = "workflow-inspect";
 constexpr int exit_some_are_stuck = 3;
 constexpr int rows_for_people = 50;
 constexpr int rows_watched = 20;
+constexpr int times_shown = 5;
 
 constexpr const char* examples = R"(Examples:
   workflow-inspect list --state stuck --older-than 1h
@@ -141,6 +142,15 @@ int events(Inspector& inspector, const Clock&, const Options& options) {
     return exit_done;
 }
 
+int schedules(Inspector& inspector, const Clock& clock, const Options& options) {
+    const auto found = inspector.schedules(times_shown);
+    if (options.common.json)
+        print_array(found);
+    else
+        print(render_schedules(found, clock.now_ms()));
+    return exit_done;
+}
+
 int customer(Inspector& inspector, const Clock& clock, const Options& options) {
     const CustomerView view = inspector.customer(options.id);
     if (options.common.json)
@@ -258,6 +268,7 @@ int run(int argc, char** argv) {
     CLI::App* events_verb = add_verb("events", "the inbox, newest first", events);
     events_verb->add_flag("--unrouted", options.unrouted, "only what became no instance");
     add_limit(events_verb);
+    add_verb("schedules", "what the clock starts, and when next", schedules);
     add_verb("check", "integrity and the engine's promises; exit 1 where one is broken", check)
         ->footer(
             "Reads everything in one transaction: on a big database the server's write-ahead log "

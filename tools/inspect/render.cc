@@ -254,6 +254,35 @@ std::string render_stats(const Stats& stats, std::int64_t now_ms) {
     return text;
 }
 
+std::string render_schedules(const std::vector<ScheduleView>& schedules, std::int64_t now_ms) {
+    if (schedules.empty()) return "no schedules\n";
+    Table table(
+        {"NAME", "CRON", "TIME ZONE", "OVERLAP", "NEXT", "LAST", "STARTED", "SKIPPED", "MISSED"});
+    std::string errors;
+    for (const ScheduleView& view : schedules) {
+        std::string next = "-";
+        if (view.paused_at_ms)
+            next = "paused " + ago(*view.paused_at_ms, now_ms);
+        else if (view.next_at_ms)
+            next = format_rfc3339(*view.next_at_ms);
+        std::string last = "-";
+        if (view.last_at_ms)
+            last = fmt::format("{} {}", view.last_outcome, format_rfc3339(*view.last_at_ms));
+        table.add({{shown(view.schedule.name)},
+                   {shown(view.schedule.cron)},
+                   {shown(view.schedule.time_zone)},
+                   {std::string(to_string(view.schedule.overlap))},
+                   {next, view.paused_at_ms ? Colour::yellow : Colour::none},
+                   {last},
+                   {std::to_string(view.started)},
+                   {std::to_string(view.skipped)},
+                   {std::to_string(view.missed)}});
+        if (!view.error.empty())
+            errors += fmt::format("{}: {}\n", shown(view.schedule.name), shown(view.error));
+    }
+    return table.text() + (errors.empty() ? "" : coloured(errors, Colour::red));
+}
+
 std::string render_events(const std::vector<EventRow>& events) {
     if (events.empty()) return "no events\n";
     Table table({"RECEIVED", "SOURCE", "ID", "TYPE", "SUBJECT", "BECAME", "WHY OR WHICH"});
