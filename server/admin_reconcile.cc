@@ -44,6 +44,10 @@ std::string EngineDesk::resume(const std::string& id, const std::string& by) {
     return resumed.skipped.empty() ? "" : resumed.skipped.front().reason;
 }
 
+void EngineDesk::tell(const Found& found) {
+    if (told_) told_(found);
+}
+
 Reconciliation::Reconciliation(Engine& engine, EngineDesk& desk, const Clock& clock, Random& random,
                                Options options)
     : engine_(engine), desk_(desk), clock_(clock), random_(random), options_(std::move(options)) {}

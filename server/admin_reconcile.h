@@ -18,17 +18,21 @@ namespace steplog::server {
 /// is an engine: attach it before the engine starts.
 class EngineDesk final : public steps::InstanceDesk {
   public:
-    EngineDesk(std::filesystem::path database, const Clock& clock)
-        : database_(std::move(database)), clock_(clock) {}
+    /// `told` is called on worker threads.
+    EngineDesk(std::filesystem::path database, const Clock& clock,
+               std::function<void(const Found&)> told = {})
+        : database_(std::move(database)), clock_(clock), told_(std::move(told)) {}
     void attach(Engine& engine) { engine_ = &engine; }
 
     std::vector<Known> of_key(const std::string& key) override;
     void start(NewInstance instance) override;
     std::string resume(const std::string& id, const std::string& actor) override;
+    void tell(const Found& found) override;
 
   private:
     const std::filesystem::path database_;
     const Clock& clock_;
+    const std::function<void(const Found&)> told_;
     Engine* engine_ = nullptr;
 };
 

@@ -173,7 +173,7 @@ void Metrics::observe(const Transitioned& transitioned) {
         families_->ended.Add({{"workflow", transitioned.workflow}, {"state", state}}).Increment();
         families_->instance_seconds.Add({{"workflow", transitioned.workflow}}, long_s)
             .Observe(seconds(transitioned.took_ms));
-    } else if (what != "started" && !step.empty()) {
+    } else if (what != "started" && what != "sleeps" && !step.empty()) {
         families_->steps
             .Add({{"workflow", transitioned.workflow}, {"step", step}, {"outcome", what}})
             .Increment();

@@ -89,6 +89,32 @@ EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metric
     return options;
 }
 
+/// What the clock starts.
+std::vector<Schedule> schedules(const Settings& settings) {
+    if (settings.reconcile == Reconcile::off) return {};
+    return {steps::reconcile_schedule(settings.reconcile == Reconcile::look, settings.reconcile_at,
+                                      settings.time_zone)};
+}
+
+void tell(Log& log, const steps::InstanceDesk::Found& found) {
+    const bool to_be_done = found.dry_run && found.missing > 0;
+    const auto level = to_be_done || found.errors > 0 ? LogLevel::warn : LogLevel::info;
+    const auto number = [](std::size_t count) { return static_cast<std::int64_t>(count); };
+    std::vector<Field> fields = {{"instance", found.instance},
+                                 {"checked", number(found.checked)},
+                                 {"missing", number(found.missing)},
+                                 {"started", number(found.started)},
+                                 {"errors", number(found.errors)}};
+    if (to_be_done)
+        fields.push_back({"next", "workflow-inspect show " + found.instance +
+                                      "; POST /api/admin/fix-missing-clerk-accounts provisions "
+                                      "them"});
+    log.write(level,
+              to_be_done ? "reconciliation found paying customers without an account"
+                         : "reconciliation is through",
+              fields);
+}
+
 /// The admin API and what it stands on; nothing without a key.
 struct Admin {
     Admin(const Settings& settings, Engine& engine, EngineDesk& desk, const Clock& clock,
@@ -237,7 +263,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     Outside outside(settings, clock);
     Registry registry;
     steps::register_provision_customer(registry, outside.providers);
-    EngineDesk desk(settings.database, clock);
+    EngineDesk desk(settings.database, clock, [&log](const auto& found) { tell(log, found); });
     steps::register_reconcile_accounts(registry, outside.providers, desk);
     Engine engine(*store, clock, random, std::move(registry),
                   engine_options(settings, log, metrics, on_fatal));
@@ -261,6 +287,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
                                 [&](const Json& command, const std::string& actor) {
                                     return handle_command(engine, command, actor);
                                 });
+    engine.schedule(schedules(settings));
     front.start();  // before the engine: an address that is taken must not cost a step
     engine.start();
     const Retention retention(*store, log, settings.retention);

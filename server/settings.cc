@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "engine/cron.h"
 #include "engine/inspect_redact.h"
 #include "engine/text.h"
 #include "server/front_address.h"
@@ -28,6 +29,17 @@ bool begins_with(std::string_view text, std::string_view prefix) {
 
 using Reader = SettingsReader;
 
+void read_reconciliation(Reader& reader, Settings& settings) {
+    settings.reconcile = reader.choice<Reconcile>(
+        "STEPLOG_RECONCILE",
+        {{"look", Reconcile::look}, {"repair", Reconcile::repair}, {"off", Reconcile::off}},
+        Reconcile::look);
+    settings.reconcile_at = reader.text("STEPLOG_RECONCILE_AT");
+    reader.expect("STEPLOG_RECONCILE_AT", [&] { parse_cron(settings.reconcile_at); });
+    settings.time_zone = reader.text("STEPLOG_TIME_ZONE");
+    reader.expect("STEPLOG_TIME_ZONE", [&] { Cron("@daily", settings.time_zone); });
+}
+
 void read_engine(Reader& reader, Settings& settings, bool on_terminal) {
     using std::chrono::hours;
     using std::chrono::minutes;
@@ -45,6 +57,7 @@ void read_engine(Reader& reader, Settings& settings, bool on_terminal) {
     settings.workers = reader.count("STEPLOG_WORKERS", 1024);
     settings.lease = reader.duration("STEPLOG_LEASE", Ms(100), hours(1));
     settings.retention = reader.duration("STEPLOG_RETENTION", minutes(1), hours(24 * 3650));
+    read_reconciliation(reader, settings);
     settings.log_level = reader.choice<LogLevel>("STEPLOG_LOG_LEVEL",
                                                  {{"debug", LogLevel::debug},
                                                   {"info", LogLevel::info},
@@ -293,6 +306,11 @@ std::vector<std::string> describe(const Settings& settings) {
     add("STEPLOG_WORKERS", settings.workers);
     add("STEPLOG_LEASE", format_duration(settings.lease));
     add("STEPLOG_RETENTION", format_duration(settings.retention));
+    add("STEPLOG_RECONCILE", settings.reconcile == Reconcile::off      ? "off"
+                             : settings.reconcile == Reconcile::repair ? "repair"
+                                                                       : "look");
+    add("STEPLOG_RECONCILE_AT", settings.reconcile_at);
+    add("STEPLOG_TIME_ZONE", settings.time_zone);
     add("STEPLOG_RETRY_FOR", format_duration(settings.retry.retry_for));
     const bool unlimited = settings.retry.attempts_max == RetryPolicy{}.attempts_max;
     add("STEPLOG_RETRY_ATTEMPTS",

@@ -18,6 +18,7 @@ namespace steplog::server {
 enum class LogLevel { debug, info, warn, error };
 enum class LogFormat { json, text };
 enum class EmailBy { off, resend };
+enum class Reconcile { off, look, repair };
 
 struct Settings {
     std::filesystem::path database;
@@ -26,6 +27,9 @@ struct Settings {
     int workers = 0;
     Ms lease{0};
     Ms retention{0};
+    Reconcile reconcile = Reconcile::look;
+    std::string reconcile_at;  // a cron expression, in this time zone
+    std::string time_zone;
     LogLevel log_level = LogLevel::info;
     LogFormat log_format = LogFormat::json;
     RetryPolicy retry;

@@ -23,6 +23,11 @@ const std::vector<Variable>& variables() {
         {"STEPLOG_WORKERS", "64", "threads that run steps"},
         {"STEPLOG_LEASE", "30s", "how long a silent worker keeps an instance"},
         {"STEPLOG_RETENTION", "30d", "finished instances are deleted after this"},
+        {"STEPLOG_RECONCILE", "look",
+         "on a schedule: look for paying customers without an account, repair (provision them), or "
+         "off"},
+        {"STEPLOG_RECONCILE_AT", "0 9 * * *", "when: a cron expression, or @hourly, @daily, …"},
+        {"STEPLOG_TIME_ZONE", "UTC", "in this time zone: an IANA name like Europe/Berlin"},
         {"STEPLOG_LOG_LEVEL", "info", "debug, info, warn or error"},
         {"STEPLOG_LOG_FORMAT", "", "json or text; json, but text on a terminal"},
         {"STEPLOG_RETRY_FOR", "72h", "how long a provider's step is tried again"},

@@ -248,16 +248,37 @@ Json reconcile(Context& ctx, const Json& input, Providers& providers, InstanceDe
         order.after = page.at("next").get<std::string>();
     }
     output["checked"] = order.seen.size();
+    desk.tell({.instance = ctx.instance_id(),
+               .dry_run = order.dry_run,
+               .checked = order.seen.size(),
+               .missing = output["missing"].size(),
+               .started = output["started"].size(),
+               .errors = output["errors"].size()});
     return output;
 }
 
+const char* kind_of(bool dry_run) { return dry_run ? "look" : "repair"; }
+
+std::string key_of(bool dry_run) { return fmt::format("reconcile_accounts:{}", kind_of(dry_run)); }
+
 }  // namespace
 
-NewInstance reconcile_order(bool dry_run, int limit, const std::string& number) {
-    const char* kind = dry_run ? "look" : "repair";
-    return {.id = fmt::format("reconcile_accounts/{}/{}", kind, number),
+Schedule reconcile_schedule(bool dry_run, const std::string& cron, const std::string& time_zone) {
+    return {.name = "reconcile",
             .workflow = "reconcile_accounts",
-            .key = fmt::format("reconcile_accounts:{}:{}", kind, limit),
+            .cron = cron,
+            .time_zone = time_zone,
+            .overlap = Overlap::skip,
+            .key = key_of(dry_run),
+            .on_stuck = OnStuck::release_key,
+            .input = {{"dryRun", dry_run}, {"limit", reconcile_limit_max}}};
+}
+
+NewInstance reconcile_order(bool dry_run, int limit, const std::string& number) {
+    return {.id = fmt::format("reconcile_accounts/{}/{}", kind_of(dry_run), number),
+            .workflow = "reconcile_accounts",
+            .key = key_of(dry_run),
+            .on_stuck = OnStuck::release_key,
             .input = dump_json({{"dryRun", dry_run}, {"limit", limit}})};
 }
 

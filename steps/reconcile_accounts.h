@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/schedule.h"
 #include "engine/workflow.h"
 #include "steps/provision_customer.h"
 
@@ -31,14 +32,26 @@ class InstanceDesk {
     /// Resumes a stuck one, unless a step of it is in doubt. `actor` goes into the audit. Returns
     /// "", or why it was left alone.
     virtual std::string resume(const std::string& id, const std::string& actor) = 0;
+
+    /// What a reconciliation found, told at its end; after a crash perhaps once more.
+    struct Found {
+        std::string instance;
+        bool dry_run = true;
+        std::size_t checked = 0, missing = 0, started = 0, errors = 0;
+    };
+    virtual void tell(const Found& found) = 0;
 };
 
 inline constexpr int reconcile_limit_max = 50'000;
 
 /// An order to look at the newest `limit` customers with a live subscription (active, trialing, or
 /// past_due: their purchase still stands). `number` tells one order from the next. Orders of the
-/// same kind have the same key.
+/// same kind have the same key, however many they look at.
 NewInstance reconcile_order(bool dry_run, int limit, const std::string& number);
+
+/// Such orders at the times of `cron`. They share the key with all others of their kind: none runs
+/// beside another, and a time at which one is under way is left out.
+Schedule reconcile_schedule(bool dry_run, const std::string& cron, const std::string& time_zone);
 
 /// Adds "reconcile_accounts" version 1. Its input is what reconcile_order makes. Its output:
 /// {"dryRun","checked","missing":[{"customerId","email","subscriptionId","subscriptionStatus"}],

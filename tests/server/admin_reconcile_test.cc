@@ -127,6 +127,52 @@ TEST_F(ReconcileTest, SaysWhatToAskForWhenItTakesLong) {
     EXPECT_EQ(shown["output"]["checked"], 1);
 }
 
+TEST_F(ReconcileTest, LooksOnASchedule) {
+    std::vector<steps::InstanceDesk::Found> told;
+    on_found = [&](const auto& found) { told.push_back(found); };
+    unheard("missing@example.org");
+    engine->schedule({steps::reconcile_schedule(true, "0 9 * * *", "Europe/Berlin")});
+    clock.set_ms(engine->next_due_ms().value());
+    engine->run_until_idle();
+    ASSERT_THAT(told, SizeIs(1));
+    EXPECT_TRUE(told.front().dry_run);
+    EXPECT_EQ(told.front().missing, 1U);
+    EXPECT_EQ(told.front().started, 0U);
+    EXPECT_EQ(state(told.front().instance), "completed");
+    EXPECT_EQ(told.front().instance.find("reconcile_accounts/schedule/reconcile/20"), 0U);
+    EXPECT_THAT(world.users(), IsEmpty());
+}
+
+TEST_F(ReconcileTest, RepairsOnASchedule) {
+    unheard("missing@example.org");
+    engine->schedule({steps::reconcile_schedule(false, "0 9 * * *", "UTC")});
+    clock.set_ms(engine->next_due_ms().value());
+    run();
+    EXPECT_THAT(world.users(), SizeIs(1));
+    EXPECT_THAT(world.emails(), SizeIs(1));
+}
+
+TEST_F(ReconcileTest, NeverLooksOnAScheduleBesideAnOrderThatIsUnderWay) {
+    unheard("missing@example.org");
+    engine->schedule({steps::reconcile_schedule(true, "0 9 * * *", "UTC")});
+    clock.set_ms(engine->next_due_ms().value());
+    // Claimed in one go: the order by hand is under way when nine o'clock is decided about.
+    desk.start(steps::reconcile_order(true, 10, "by_hand"));
+    store->claim({.limit = 9}).get();
+    EXPECT_EQ(sql("SELECT group_concat(id) FROM instances"), "reconcile_accounts/look/by_hand");
+    EXPECT_EQ(sql("SELECT skipped FROM schedules"), "1");
+    // And the other way round: what the clock started is joined.
+    engine->schedule({});
+    begin();
+    engine->run_until_idle();
+    engine->schedule({steps::reconcile_schedule(true, "0 9 * * *", "UTC")});
+    const auto triggered =
+        store->change_schedule({.kind = ScheduleChange::Kind::trigger, .name = "reconcile"}).get();
+    reconcile(true, 10);
+    EXPECT_EQ(sql("SELECT count(*) FROM instances"), "2");
+    EXPECT_EQ(state(triggered.instance), "completed");
+}
+
 TEST_F(ReconcileTest, GoesOnAtThePageWhereItWasInterrupted) {
     for (int i = 0; i < 120; ++i) unheard(email_of(i));
     // The second page meets an outage, and the server ends before its next try.

@@ -85,7 +85,10 @@ class AdminWorld : public testing::ProvisionWorld {
     std::string logged;
     Log log{{LogLevel::debug, LogFormat::text,
              [this](const std::string& line) { logged += line + "\n"; }}};
-    EngineDesk desk{database, clock};
+    std::function<void(const steps::InstanceDesk::Found&)> on_found;
+    EngineDesk desk{database, clock, [this](const auto& found) {
+                        if (on_found) on_found(found);
+                    }};
     AdminGuard guard{{.keys = {admin_key, other_admin_key}}, clock, log};
     std::optional<AdminInstances> instances;
     std::optional<Reconciliation> reconciliation;

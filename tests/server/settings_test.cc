@@ -67,6 +67,9 @@ TEST(Settings, HaveTheDocumentedDefaults) {
     EXPECT_EQ(settings.http_reply_max, steps::HttpClientOptions().reply_max);
     EXPECT_EQ(settings.signature_failures, 20);
     EXPECT_EQ(settings.retention, std::chrono::hours(720));
+    EXPECT_EQ(settings.reconcile, Reconcile::look);
+    EXPECT_EQ(settings.reconcile_at, "0 9 * * *");
+    EXPECT_EQ(settings.time_zone, "UTC");
     EXPECT_EQ(settings.log_level, LogLevel::info);
     EXPECT_EQ(settings.log_format, LogFormat::json);
     EXPECT_EQ(settings.retry.retry_for, std::chrono::hours(72));
@@ -184,6 +187,8 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"STEPLOG_MAX_HEADER_COUNT", "0"}, Bad{"STEPLOG_MAX_QUEUE", "unlimited"},
         Bad{"STEPLOG_MAX_SIGNATURE_FAILURES", "0"}, Bad{"STEPLOG_CONNECT_TIMEOUT", "2m"},
         Bad{"STEPLOG_MAX_REPLY", "1KiB"}, Bad{"STEPLOG_RETENTION", "0s"},
+        Bad{"STEPLOG_RECONCILE", "on"}, Bad{"STEPLOG_RECONCILE_AT", "0 25 * * *"},
+        Bad{"STEPLOG_RECONCILE_AT", "9:00"}, Bad{"STEPLOG_TIME_ZONE", "Europe/Atlantis"},
         Bad{"STEPLOG_LOG_LEVEL", "loud"}, Bad{"STEPLOG_LOG_FORMAT", "xml"},
         Bad{"STEPLOG_RETRY_FOR", "forever"}, Bad{"STEPLOG_RETRY_ATTEMPTS", "0"},
         Bad{"STEPLOG_RETRY_BASE", "0s"}, Bad{"STEPLOG_RETRY_CAP", "500ms"},
