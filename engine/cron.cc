@@ -83,6 +83,13 @@ std::uint64_t bits_of_part(const Field& field, std::string_view part) {
     const auto slash = part.find('/');
     const std::string_view range = part.substr(0, slash);
     int first = field.min, last = field.max, step = 1;
+    if (slash != std::string_view::npos) {
+        const auto parsed = parse_count(part.substr(slash + 1), field.max);
+        if (!parsed || *parsed < 1)
+            wrong(field,
+                  fmt::format("the step of {} is no number from 1 to {}", quoted(part), field.max));
+        step = static_cast<int>(*parsed);
+    }
     if (range != "*") {
         const auto dash = range.find('-');
         first = last = value_of(field, range.substr(0, dash));
@@ -90,15 +97,8 @@ std::uint64_t bits_of_part(const Field& field, std::string_view part) {
         if (last < first)
             wrong(field, quoted(range) + " ends before it begins (write it as two ranges)");
         if (slash != std::string_view::npos && dash == std::string_view::npos)
-            wrong(field, fmt::format("{} has a step and no range (write {}-{}{})", quoted(part),
-                                     first, field.max, part.substr(slash, 4)));
-    }
-    if (slash != std::string_view::npos) {
-        const auto parsed = parse_count(part.substr(slash + 1), field.max);
-        if (!parsed || *parsed < 1)
-            wrong(field,
-                  fmt::format("the step of {} is no number from 1 to {}", quoted(part), field.max));
-        step = static_cast<int>(*parsed);
+            wrong(field, fmt::format("{} has a step and no range (write {}-{}/{})", quoted(part),
+                                     first, field.max, step));
     }
     std::uint64_t bits = 0;
     for (int value = first; value <= last; value += step) bits |= std::uint64_t{1} << value;

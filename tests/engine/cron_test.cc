@@ -98,6 +98,12 @@ TEST(CronExpression, IsShownWithinBoundsWhereItIsRefused) {
     EXPECT_THAT(refusal(std::string(256, '*')), HasSubstr("at most 255 characters"));
 }
 
+TEST(CronExpression, IsRefusedInWordsThatATerminalCanShow) {
+    const std::string said = refusal("5/\x01\x1b * * * *");
+    EXPECT_THAT(said, HasSubstr("the step of \"5/??\""));
+    for (const char c : said) EXPECT_GE(c, 0x20);
+}
+
 TEST(CronExpression, MayBeADayThatSomeMonthHas) {
     EXPECT_EQ(refusal("0 0 29 2 *"), "accepted");
     EXPECT_EQ(refusal("0 0 31 * *"), "accepted");
