@@ -191,7 +191,8 @@ TEST_F(Operator, RotatesTheEncryptionKey) {
     ASSERT_NO_FATAL_FAILURE(start(new_key + "," + old_key));
     const auto rotated = tool({"workflow-admin", "rotate-key"});
     EXPECT_EQ(rotated.exit.code, 0) << rotated.errors;
-    EXPECT_THAT(rotated.output, HasSubstr("wrapped 1 data key anew"));
+    EXPECT_THAT(rotated.output, HasSubstr("wrapped 2 data keys anew"))
+        << "the customer's and the schedule's";
     ASSERT_NO_FATAL_FAILURE(stop());
     EXPECT_THAT(tool({"workflow-admin", "rotate-key"}).output, HasSubstr("already"));
     key = old_key;
