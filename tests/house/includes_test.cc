@@ -90,7 +90,9 @@ TEST(Includes, PointFromRoomToRoomInOneDirection) {
 
 TEST(Includes, KeepTheSeamOfTheStoreFreeOfWhatIsBehindIt) {
     // store.h is what another store would implement: it knows words and errors, and no SQLite.
-    const std::set<std::string> allowed = {"\"engine/errors.h\"", "\"engine/types.h\""};
+    // What a schedule is belongs to the words.
+    const std::set<std::string> allowed = {"\"engine/errors.h\"", "\"engine/types.h\"",
+                                           "\"engine/schedule.h\""};
     std::vector<std::string> strays;
     for (const auto& [file, includes] : sources_of({"engine"})) {
         const bool above = std::regex_match(
