@@ -1,9 +1,6 @@
 // Throws bytes at the front's vetting and checks what must hold of every verdict, whatever the
 // bytes. libFuzzer's entry; seeds in tests/data/front/. The first byte says where the rest is cut
 // in two, as a network would.
-//   clang++ -std=c++20 -O1 -g -I. -fsanitize=fuzzer,address,undefined \
-//       tests/fuzz/vetting_fuzz.cc server/front_vetting.cc -o vetting_fuzz && ./vetting_fuzz corpus
-//       tests/data/front
 #include <algorithm>
 #include <array>
 #include <cstddef>

@@ -16,10 +16,10 @@ using ::testing::SizeIs;
 class ReconcileTest : public AdminWorld {
   protected:
     /// Buys, and is never told to us.
-    sandbox::Purchase unheard(const std::string& email) { return world.purchase({.email = email}); }
+    sandbox::Purchase unheard(const std::string& buyer) { return world.purchase({.email = buyer}); }
 
-    sandbox::Purchase provisioned(const std::string& email) {
-        auto purchase = world.purchase({.email = email});
+    sandbox::Purchase provisioned(const std::string& buyer) {
+        auto purchase = world.purchase({.email = buyer});
         accept(body_of(purchase, "checkout.session.completed"));
         run();
         return purchase;

@@ -149,7 +149,7 @@ Ms StormWorld::stop_server(Ms timeout) {
     server_->signal(SIGTERM);
     const auto exit = server_->wait(timeout);
     EXPECT_TRUE(exit) << "still running";
-    if (exit) EXPECT_EQ(exit->code, 0) << log();
+    EXPECT_EQ(exit ? exit->code : 0, 0) << log();
     return std::chrono::duration_cast<Ms>(SteadyClock::now() - begin);
 }
 
