@@ -1,6 +1,7 @@
 #include "engine/commands.h"
 
 #include "engine/command_fields.h"
+#include "engine/entries.h"
 
 namespace steplog {
 namespace {
@@ -23,6 +24,12 @@ Json carry_out_cancel(Store& store, const Json& command, const std::string& acto
     CancelRequest request = parse_cancel_command(command);
     request.actor = actor;
     return json_of(store.cancel(std::move(request)).get());
+}
+
+Json carry_out_signal(Store& store, const Json& command, const std::string& actor) {
+    SignalRequest request = parse_signal_command(command);
+    request.actor = actor;
+    return json_of(store.signal(std::move(request)).get());
 }
 
 Json carry_out_rotate(Store& store, const Json& command, const std::string& actor) {
@@ -56,6 +63,7 @@ constexpr Command commands[] = {
     {"resume", carry_out_resume},     {"cancel", carry_out_cancel},
     {"purge", carry_out_purge},       {"forget", carry_out_forget},
     {"rotate-key", carry_out_rotate}, {"schedule", carry_out_schedule},
+    {"signal", carry_out_signal},
 };
 
 Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped) {
@@ -167,6 +175,47 @@ Cancelled parse_cancelled(const Json& json) {
     return {.ids = texts_of(json.at("ids"), "ids"),
             .requested = texts_of(json.at("requested"), "requested"),
             .skipped = parse_skipped(json.at("skipped"))};
+}
+
+Json signal_command(const SignalRequest& request) {
+    Json command = {{"command", "signal"},
+                    {"instance", request.instance},
+                    {"name", request.name},
+                    {"payload", parse_stored(request.payload)}};
+    if (!request.dedupe_id.empty()) command["id"] = request.dedupe_id;
+    if (!request.reason.empty()) command["reason"] = request.reason;
+    return command;
+}
+
+SignalRequest parse_signal_command(const Json& command) {
+    SignalRequest request;
+    for (const auto& [field, value] : command.items()) {
+        if (field == "instance")
+            request.instance = text_of(value, field);
+        else if (field == "name")
+            request.name = text_of(value, field);
+        else if (field == "payload")
+            request.payload = to_text(value);
+        else if (field == "id")
+            request.dedupe_id = text_of(value, field);
+        else if (field == "reason")
+            request.reason = reason_of(value);
+        else if (field != "command")
+            unknown(field);
+    }
+    if (request.instance.empty()) wrong("instance");
+    return request;
+}
+
+Json json_of(const Signalled& signalled) {
+    return {{"duplicate", signalled.duplicate}, {"refused", signalled.refused}};
+}
+
+Signalled parse_signalled(const Json& json) {
+    if (!json.is_object() || !json.contains("duplicate") || !json.contains("refused") ||
+        !json.at("duplicate").is_boolean())
+        throw std::invalid_argument("the answer to a signal has no duplicate or no refused");
+    return {json.at("duplicate").get<bool>(), text_of(json.at("refused"), "refused")};
 }
 
 Json purge_command(const PurgeRequest& request) {

@@ -33,6 +33,18 @@ Json json_of(const Cancelled& cancelled);
 /// The inverse. Throws std::invalid_argument.
 Cancelled parse_cancelled(const Json& json);
 
+/// {"command":"signal","instance","name","payload"} and, where there are, "id" and "reason".
+Json signal_command(const SignalRequest& request);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+SignalRequest parse_signal_command(const Json& command);
+
+/// {"duplicate","refused"}
+Json json_of(const Signalled& signalled);
+
+/// The inverse. Throws std::invalid_argument.
+Signalled parse_signalled(const Json& json);
+
 /// {"command":"purge","older_than_ms","limit"} and, where there is one, "reason".
 Json purge_command(const PurgeRequest& request);
 

@@ -55,6 +55,27 @@ struct StepOptions {
     Probe probe = {};
 };
 
+/// Which of several signals of one name a wait gets.
+enum class SignalPolicy {
+    queue,  // the oldest that no other wait has taken: one each
+    first   // the first that ever arrived, however often it is waited for; later ones are ignored
+};
+
+struct WaitOptions {
+    std::string signal = {};         // absent: the wait's own name
+    std::optional<Ms> timeout = {};  // absent: for as long as it takes
+    SignalPolicy policy = SignalPolicy::queue;
+};
+
+struct ChildOptions {
+    std::string id = {};  // absent: "<this instance's id>/<name>"
+    int version = 1;
+    std::string key = {};  // its own, or none: one that this instance holds it would wait for
+    OnStuck on_stuck = OnStuck::keep_key;
+    Ms delay{0};
+    OnParentClose on_close = OnParentClose::cancel;  // `await` counts where this one completes
+};
+
 /// Turns a callable that returns std::optional<T> into a Probe.
 template <class F>
 Probe probe(F&& find) {
@@ -94,8 +115,9 @@ struct Surroundings {
     Random& random;
     const StepDefaults& defaults;
     std::function<void(const Transitioned&)> observe = {};
-    std::stop_token draining = {};  // requested: begin no further step
-    std::stop_token ending = {};    // requested: end the running attempt soon
+    std::function<void()> due_now = {};  // something just became due for another worker
+    std::stop_token draining = {};       // requested: begin no further step
+    std::stop_token ending = {};         // requested: end the running attempt soon
 };
 
 class Context {
@@ -154,6 +176,42 @@ class Context {
     void sleep_for(std::string_view name, Ms duration);
     void sleep_until(std::string_view name, std::int64_t at_ms);
 
+    /// Waits, holding no thread, for a signal (Engine::signal), and returns what it brought;
+    /// nothing when the time-out has passed first. A signal that arrived before is taken at once.
+    /// What was taken is recorded, and so is the end of the time-out when the wait begins. `name`
+    /// is unique among the instance's steps, sleeps and waits: a loop puts a number into it and
+    /// names the signal in the options. Not to be called inside a step.
+    template <StepResult T = Json>
+    std::optional<T> wait_for(std::string_view name, const WaitOptions& options = {}) {
+        const std::optional<Json> signal = wait_for_json(name, options);
+        if (!signal) return std::nullopt;
+        try {
+            return signal->get<T>();
+        } catch (const Json::exception& error) {
+            undecodable(name, *signal, error.what());
+        }
+    }
+
+    /// Starts another workflow as a child, in one transaction with the entry that says so, and
+    /// returns its id. An instance of that id which exists already is joined instead. `name` is
+    /// unique among the instance's steps, sleeps, waits and children.
+    std::string start_child(std::string_view name, const std::string& workflow,
+                            const Json& input = Json::object(), const ChildOptions& options = {});
+
+    /// Waits, holding no thread, until the child that was started under this name has ended, and
+    /// returns its output. Throws ChildFailed when it failed or was cancelled.
+    template <StepResult T = Json>
+    T await_child(std::string_view name) {
+        const Json output = await_child_json(name);
+        if constexpr (!std::is_void_v<T>) {
+            try {
+                return output.get<T>();
+            } catch (const Json::exception& error) {
+                undecodable(name, output, error.what());
+            }
+        }
+    }
+
     /// Takes another key once it is known, letting go of the present one: one transaction, then
     /// this instance runs only when no other unfinished one holds the key, in order of taking.
     void take_key(const std::string& key);
@@ -170,6 +228,10 @@ class Context {
     std::string asked_for(std::string_view name);
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
+    std::optional<Json> wait_for_json(std::string_view name, const WaitOptions& options);
+    Json signal_of(std::string_view name, const std::optional<std::string>& payload);
+    Json await_child_json(std::string_view name);
+    void await_children();
     [[noreturn]] void undecodable(std::string_view name, const Json& stored,
                                   const std::string& why);
 

@@ -30,6 +30,10 @@ struct Engine::Impl {
                        the_random,
                        options.steps,
                        options.on_transition,
+                       [this] {
+                           const std::lock_guard lock(mutex);
+                           look_soon();
+                       },
                        draining.get_token(),
                        ending.get_token()},
           worker(registry, surroundings) {}
@@ -251,6 +255,12 @@ Cancelled Engine::cancel(CancelRequest request) {
     Cancelled cancelled = impl_->store.cancel(std::move(request)).get();
     wake();
     return cancelled;
+}
+
+Signalled Engine::signal(SignalRequest request) {
+    Signalled signalled = impl_->store.signal(std::move(request)).get();
+    wake();
+    return signalled;
 }
 
 void Engine::wake() {

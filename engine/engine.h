@@ -46,6 +46,9 @@ class Engine {
     /// As Store::cancel; workers take up at once what waited behind.
     Cancelled cancel(CancelRequest request);
 
+    /// As Store::signal; the instance goes on at once where it waits for it.
+    Signalled signal(SignalRequest request);
+
     /// Looks for due work now. A hint; polling would find it too.
     void wake();
 

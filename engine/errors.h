@@ -50,6 +50,17 @@ class StepFailed : public PermanentError {
     std::string step_;
 };
 
+/// What a parent sees of a child that it awaits and that failed or was cancelled.
+class ChildFailed : public PermanentError {
+  public:
+    ChildFailed(std::string child, std::string code, const std::string& message)
+        : PermanentError(std::move(code), message), child_(std::move(child)) {}
+    const std::string& child() const { return child_; }
+
+  private:
+    std::string child_;  // id
+};
+
 /// Why the store could not do what was asked.
 class StoreError : public std::runtime_error {
   public:

@@ -13,10 +13,11 @@ struct Context::Replay {
     StepLog log;
     std::set<std::string> asked;  // step names seen in this call
     bool in_step = false;
-    bool suspended = false;            // sticks: user code cannot lose it
-    bool abandoned = false;            // the instance is no longer ours to write
-    std::optional<Advance> parting;    // how it leaves, when it suspended with a transition
-    std::optional<Advance> handed_in;  // the last outcome, until it is known to be durable
+    bool suspended = false;                 // sticks: user code cannot lose it
+    bool abandoned = false;                 // the instance is no longer ours to write
+    std::optional<Advance> parting;         // how it leaves, when it suspended with a transition
+    std::optional<std::int64_t> due_at_ms;  // when it wakes, where the store arranged how it leaves
+    std::optional<Advance> handed_in;       // the last outcome, until it is known to be durable
     std::future<Advanced> handed_in_result;
 };
 

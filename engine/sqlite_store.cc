@@ -178,6 +178,12 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
+    std::future<Signalled> signal(SignalRequest request) override {
+        const std::size_t bytes = request.payload.size() + small_item_bytes;
+        return commits_->submit<Signalled>(
+            [this, request = std::move(request)] { return transitions_.signal(request); }, bytes);
+    }
+
     std::future<Purged> purge(PurgeRequest request) override {
         return commits_->submit<Purged>(
             [this, request = std::move(request)] { return transitions_.purge(request); },

@@ -28,7 +28,8 @@ std::optional<std::string> or_null(const std::string& text) {
 
 // An intent, or a key to wait for: what an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
-    return advance.once_claim || advance.take_key ||
+    return advance.once_claim || advance.take_key || advance.await_signal || advance.start_child ||
+           advance.await_child ||
            std::any_of(advance.entries.begin(), advance.entries.end(),
                        [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
 }
@@ -314,6 +315,9 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         }
     }
     if (advance.once_settle) settle_once(row, *advance.once_settle);
+    if (advance.await_signal) advanced.awaited = await_signal(row, *advance.await_signal);
+    if (advance.start_child) start_child(row, *advance.start_child);
+    if (advance.await_child) advanced.child_end = await_child(row, *advance.await_child);
     if (!advance.step.empty()) row.step = advance.step;
     Query(statements_,
           "UPDATE instances SET step=?, attempt=CASE WHEN ? THEN ? ELSE attempt END, log_length=?, "
@@ -323,6 +327,15 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
           advance.progress, now(), row.seq)
         .run();
     if (advance.take_key) advanced.queued = !take_key(row, *advance.take_key);
+    if (advanced.awaited && advanced.awaited->kind == Awaited::Kind::waiting)
+        apply(row, {.to = State::waiting,
+                    .waits_for = WaitsFor::signal,
+                    .waits_detail = advance.await_signal->signal,
+                    .due_at_ms = advance.await_signal->until_ms});
+    if (advance.await_child && !advanced.child_end)
+        apply(row, {.to = State::waiting,
+                    .waits_for = WaitsFor::child,
+                    .waits_detail = advance.await_child->child});
     if (advance.to) {
         advanced.cancelled = asked_to_end && !is_finished(advance.to->to);
         if (advanced.cancelled)
@@ -357,7 +370,10 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
           or_null(to.error_code), or_null(to.error), write_payload(row, to.output), finished_at,
           row.holds_key && !releases, at, row.seq)
         .run();
-    if (is_finished(to.to)) let_go_of_once_keys(row);
+    if (is_finished(to.to)) {
+        let_go_of_once_keys(row);
+        leave_family(row);
+    }
     if (releases) {
         row.holds_key = false;
         promote_next(row.key);

@@ -32,6 +32,7 @@ class SqliteTransitions {
     void renew(const std::vector<std::int64_t>& instances);
     Resumed resume(const ResumeRequest& request);
     Cancelled cancel(const CancelRequest& request);
+    Signalled signal(const SignalRequest& request);
     Purged purge(const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
@@ -71,6 +72,7 @@ class SqliteTransitions {
     Entry record_restore(Row& row, std::int64_t lost_since_ms);
     std::optional<std::int64_t> write_payload(const Row& row,
                                               const std::optional<std::string>& body);
+    std::optional<std::string> read_payload(std::optional<std::int64_t> id);
     Entry append(Row& row, const NewEntry& entry);
 
     Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
@@ -98,9 +100,17 @@ class SqliteTransitions {
     std::optional<Hash> hash_of(const std::optional<std::string>& payload) const;
     bool holds_once_key(const Row& row);
     bool take_key(Row& row, const std::string& key);
+    void start_child(Row& row, const StartChild& start);
+    std::optional<ChildEnd> await_child(Row& row, const AwaitChild& wait);
+    void leave_family(const Row& row);
+    Awaited await_signal(Row& row, const AwaitSignal& wait);
+    std::optional<std::string> take_signal(const Row& row, std::int64_t arrived,
+                                           std::int64_t taken_by);
+    std::optional<std::int64_t> arrived_signal(const Row& row, const AwaitSignal& wait);
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);
     int purge_instances(std::int64_t finished_before_ms, int limit);
+    void delete_signals(std::int64_t instance);
     void forget_bodies_for(const std::vector<std::int64_t>& instances);
     int purge_events(std::int64_t received_before_ms, int limit);
     void audit(const std::string& actor, const std::string& action, const std::string& target,

@@ -114,6 +114,16 @@ void StepLog::apply(const Entry& entry) {
     }
     if (entry.kind == EntryKind::timer) {
         timers.insert_or_assign(entry.step, number_in(entry.data, "due_at_ms"));
+    } else if (entry.kind == EntryKind::child) {
+        const std::string id = text_in(entry.data, "child");
+        if (const std::string ended = text_in(entry.data, "ended"); !ended.empty())
+            child_ends[id] = {ended, text_in(entry.data, "code"), text_in(entry.data, "error"),
+                              entry.payload};
+        else
+            children[entry.step] = {
+                id, text_in(entry.data, "on_close") == to_string(OnParentClose::await)};
+    } else if (entry.kind == EntryKind::signal) {
+        apply_signal(entry);
     } else if (!entry.step.empty()) {
         step(entry.step).apply(entry);
     } else if (const auto since_ms = lost_since(entry)) {
@@ -122,6 +132,18 @@ void StepLog::apply(const Entry& entry) {
     } else if (entry.kind == EntryKind::retried) {
         if (failures++ == 0) failing_since_ms = entry.at_ms;
     }
+}
+
+// An arrival stands for the whole instance; what became of a wait stands under the wait's name.
+void StepLog::apply_signal(const Entry& entry) {
+    if (entry.step.empty()) {
+        signals.insert_or_assign(entry.n, entry.payload);
+        return;
+    }
+    WaitRecord& wait = waits[entry.step];
+    wait.taken = number_in(entry.data, "took");
+    wait.timed_out = flag_in(entry.data, "timed_out");
+    if (entry.data.contains("until_ms")) wait.until_ms = number_in(entry.data, "until_ms");
 }
 
 StepRecord& StepLog::step(const std::string& name) {

@@ -33,10 +33,34 @@ struct StepRecord {
     bool doubt_before_ = false;
 };
 
+/// A wait for a signal, folded from its entries.
+struct WaitRecord {
+    bool timed_out = false;
+    std::int64_t taken = 0;                // the number of the signal's entry; 0: none
+    std::optional<std::int64_t> until_ms;  // as the log has it, whatever the code says now
+};
+
+/// A child that was started.
+struct ChildRecord {
+    std::string id;
+    bool awaited_at_the_end = false;  // OnParentClose::await
+};
+
+/// How a child ended, as its parent's log has it.
+struct ChildEndRecord {
+    std::string ended;  // a state
+    std::string code, error;
+    std::optional<std::string> output;  // JSON text; absent: none or forgotten
+};
+
 class StepLog {
   public:
     std::map<std::string, StepRecord, std::less<>> steps;
     std::map<std::string, std::int64_t, std::less<>> timers;  // sleeps, with their wake times
+    std::map<std::string, WaitRecord, std::less<>> waits;
+    std::map<std::int64_t, std::optional<std::string>> signals;  // payloads by number of the entry
+    std::map<std::string, ChildRecord, std::less<>> children;    // by the name of the start
+    std::map<std::string, ChildEndRecord, std::less<>> child_ends;  // by the child's id
     int resumes = 0;
     int failures = 0;  // of the function itself, outside any step, since the last resume
     std::int64_t failing_since_ms = 0;
@@ -48,6 +72,8 @@ class StepLog {
     StepRecord& step(const std::string& name);
 
   private:
+    void apply_signal(const Entry& entry);
+
     std::optional<std::int64_t> lost_since_ms_;
 };
 

@@ -110,6 +110,41 @@ struct OnceSettle {
     std::optional<std::string> result = {};
 };
 
+/// Takes a signal or, when none has arrived, waits for one.
+struct AwaitSignal {
+    std::string wait;                      // the wait's own name in the log
+    std::string signal;                    // of this name
+    bool first_only = false;               // every wait gets the first one that ever arrived
+    bool begun = false;                    // that it waits stands in the log
+    std::optional<std::int64_t> until_ms;  // absent: for as long as it takes
+};
+
+struct Awaited {
+    enum class Kind { taken, timed_out, waiting } kind = Kind::waiting;
+    std::optional<std::string> payload;  // JSON text; absent: forgotten
+};
+
+/// Starts an instance as a child of the one that advances. An instance of that id which exists
+/// already is joined: it is nobody's child by that.
+struct StartChild {
+    std::string name;      // of the entry in the parent's log
+    NewInstance instance;  // with an input; a key of its own, or none
+    OnParentClose on_close = OnParentClose::cancel;
+};
+
+/// Takes the end of another instance or, while it has not ended, waits for it.
+struct AwaitChild {
+    std::string wait;   // the wait's own name in the log
+    std::string child;  // id
+};
+
+/// How a child ended, as its parent's log has it.
+struct ChildEnd {
+    State state = State::completed;     // completed, failed or cancelled
+    std::string code, error;            // of a failed one
+    std::optional<std::string> output;  // JSON text, of a completed one; absent: forgotten
+};
+
 /// A change of state that goes with an advance.
 struct Transition {
     State to = State::sleeping;
@@ -134,6 +169,9 @@ struct Advance {
     std::optional<OnceClaim> once_claim = {};
     std::optional<OnceSettle> once_settle = {};
     std::optional<std::string> take_key = {};
+    std::optional<AwaitSignal> await_signal = {};  // last of the entries
+    std::optional<StartChild> start_child = {};
+    std::optional<AwaitChild> await_child = {};
     std::optional<Transition> to = {};
     bool progress = false;  // a step ended: the count of deaths starts anew
     bool lazy = false;      // joins the next commit, whatever causes it; alone after 1 ms
@@ -142,8 +180,10 @@ struct Advance {
 struct Advanced {
     std::optional<OnceVerdict> once;
     bool queued = false;  // take_key: another instance holds it, this one queues and must suspend
-    bool cancelled = false;      // it was asked to end and has ended: nothing was begun, suspend
-    std::vector<Entry> written;  // the entries as stored
+    bool cancelled = false;  // it was asked to end and has ended: nothing was begun, suspend
+    std::optional<Awaited> awaited;     // `waiting`: the instance waits now, suspend
+    std::optional<ChildEnd> child_end;  // await_child without it: the instance waits now, suspend
+    std::vector<Entry> written;         // the entries as stored
     std::optional<Claimed> next;
     std::vector<ScheduleDecision> schedules;  // decided while the next one was looked for
 };
@@ -192,6 +232,24 @@ struct Cancelled {
     std::vector<std::string> ids;        // ended now
     std::vector<std::string> requested;  // running: end before they begin another step
     std::vector<Resumed::Skipped> skipped;
+};
+
+/// A message for one instance: kept in its log until a wait takes it.
+struct SignalRequest {
+    std::string instance;          // its id, exact
+    std::string name;              // 1 to 255 characters
+    std::string payload = "null";  // JSON text, at most signal_bytes_max
+    std::string dedupe_id = {};    // the sender's own: a second one with it is folded
+    std::string actor = {};        // for the audit: "uid:1000"; "": a program's own, not audited
+    std::string reason = {};       // for the audit
+};
+
+inline constexpr std::size_t signal_bytes_max = 256 * 1024;
+inline constexpr int signals_waiting_max = 1000;  // of one instance that nobody has taken yet
+
+struct Signalled {
+    bool duplicate = false;  // one with this dedupe id is there already: nothing was written
+    std::string refused;  // "" or why it was not taken in: "not found", "completed: it has ended"
 };
 
 /// Event ids are kept at least so long whatever a purge asks for: whoever sends events lists them,
@@ -272,6 +330,11 @@ class Store {
     /// in place of whatever it would begin or wait for next, or at its next claim; if its function
     /// returns first, it ends as it would have. What has ended is skipped with a reason.
     virtual std::future<Cancelled> cancel(CancelRequest request) = 0;
+
+    /// Writes a signal into the log of an unfinished instance, and wakes it where it waits for one
+    /// of that name, in one transaction with an audit row where a person sent it. What arrives
+    /// before it is waited for is kept.
+    virtual std::future<Signalled> signal(SignalRequest request) = 0;
 
     /// Deletes finished instances with their log and payloads, and inbox rows whose instance is
     /// gone. What a person asked for is audited in the same transaction. Once keys stay.

@@ -40,6 +40,18 @@ void find_by_name(Statements& statements, const std::string& name, bool is_custo
     while (keys.next()) traces.data_keys.insert(keys.integer(0));
 }
 
+// Children know their customer by their parent.
+void find_children(Statements& statements, Traces& traces) {
+    std::vector<std::int64_t> to_ask(traces.instances.begin(), traces.instances.end());
+    while (!to_ask.empty()) {
+        const std::int64_t parent = to_ask.back();
+        to_ask.pop_back();
+        Query read(statements, "SELECT seq FROM instances WHERE parent=?", parent);
+        while (read.next())
+            if (traces.instances.insert(read.integer(0)).second) to_ask.push_back(read.integer(0));
+    }
+}
+
 // The messages that the instances came from. Returns whom they are about.
 std::set<std::string> find_events(Statements& statements, Traces& traces) {
     for (const std::int64_t seq : traces.instances) {
@@ -144,6 +156,7 @@ Traces find_traces(Statements& statements, Payloads& payloads, const std::string
     for (const std::string& other : find_events(statements, traces))
         if (other != subject && !is_forgotten_name(other))
             find_by_name(statements, other, false, traces);
+    find_children(statements, traces);
     find_events(statements, traces);
     find_quarantined(statements, payloads, subject, traces);
     find_payloads(statements, traces);

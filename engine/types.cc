@@ -14,6 +14,7 @@ constexpr std::array entry_kind_names = {
     "signal",  "child",     "published", "undone", "skipped", "cancelled", "moved", "recorded"};
 constexpr std::array outcome_names = {"refused", "unknown"};
 constexpr std::array on_stuck_names = {"keep_key", "release_key"};
+constexpr std::array on_parent_close_names = {"cancel", "abandon", "await"};
 
 template <class E, std::size_t n>
 std::optional<E> parse(const std::array<const char*, n>& names, std::string_view word) {
@@ -29,6 +30,9 @@ std::string_view to_string(WaitsFor v) { return waits_for_names.at(static_cast<s
 std::string_view to_string(EntryKind v) { return entry_kind_names.at(static_cast<std::size_t>(v)); }
 std::string_view to_string(Outcome v) { return outcome_names.at(static_cast<std::size_t>(v)); }
 std::string_view to_string(OnStuck v) { return on_stuck_names.at(static_cast<std::size_t>(v)); }
+std::string_view to_string(OnParentClose v) {
+    return on_parent_close_names.at(static_cast<std::size_t>(v));
+}
 
 std::optional<State> parse_state(std::string_view w) { return parse<State>(state_names, w); }
 std::optional<WaitsFor> parse_waits_for(std::string_view w) {

@@ -60,11 +60,19 @@ enum class Outcome {
 /// What an instance does with its key when it becomes stuck.
 enum class OnStuck { keep_key, release_key };
 
+/// What becomes of an unfinished child when its parent ends.
+enum class OnParentClose {
+    cancel,   // it is cancelled, as by a person
+    abandon,  // it goes on by itself
+    await     // its parent ends only after it
+};
+
 std::string_view to_string(State);
 std::string_view to_string(WaitsFor);
 std::string_view to_string(EntryKind);
 std::string_view to_string(Outcome);
 std::string_view to_string(OnStuck);
+std::string_view to_string(OnParentClose);
 
 /// The inverse of to_string; nothing for a word that is not one.
 std::optional<State> parse_state(std::string_view);

@@ -33,6 +33,7 @@ Worker::Ran Worker::run(Claimed claimed) const {
     try {
         Advance parting = call(context);
         if (context.replay_->suspended) {
+            ran.due_at_ms = context.replay_->due_at_ms;
             if (!context.replay_->parting) return ran;  // arranged by the store, or abandoned
             parting = std::move(*context.replay_->parting);
         }
@@ -92,6 +93,7 @@ Advance Worker::call(Context& context) const {
     if (input.is_discarded()) return stuck(context, "undecodable_input", "its input is not JSON");
     try {
         Json output = workflow->run(context, input);
+        context.await_children();
         Advance parting{.instance = claimed.seq, .epoch = claimed.epoch, .progress = true};
         parting.to = Transition{.to = State::completed, .output = to_text(output)};
         return parting;

@@ -49,6 +49,9 @@ class CallBeforeIntent : public Store {
         hand_in();
         return store_.resume(std::move(request));
     }
+    std::future<Signalled> signal(SignalRequest request) override {
+        return store_.signal(std::move(request));
+    }
     std::future<Cancelled> cancel(CancelRequest request) override {
         hand_in();
         return store_.cancel(std::move(request));

@@ -5,6 +5,7 @@
 
 #include <malloc.h>
 
+#include <functional>
 #include <future>
 #include <limits>
 #include <memory>
@@ -48,6 +49,8 @@ struct Delivery {
     NewEvent event;
     std::optional<NewInstance> instance;
     bool run = false;  // the engine works until nothing is due before the next delivery
+    std::function<void(Engine&)> first = {};  // done before it; again, if the power goes before it
+                                              // was acknowledged
 };
 
 /// What runs on the machine, and the world that its effects change.
@@ -187,6 +190,7 @@ class Machine {
             // In later lives only what was never acknowledged comes again, as a provider does it.
             if (!first_life && ledger.is_acknowledged(delivery.event.id)) continue;
             const bool failed_before = ledger.store_has_failed();
+            if (delivery.first) delivery.first(engine);
             engine.accept(delivery.event, delivery.instance);
             if (failed_before)
                 ledger.breach(Breach::after_failure, delivery.event.id + " was acknowledged");

@@ -64,6 +64,13 @@ void Simulation::perform(const Act& act) {
                 cancel(then, then.below(3) > 0);
             };
             return work(2);
+        case ActKind::send:
+            if (dice.below(2)) return send(dice, false);
+            outside_.interlude = [this, luck = dice.next()] {
+                Dice then(luck);
+                send(then, then.below(3) > 0);
+            };
+            return work(2);
         case ActKind::purge:
             return purge(dice);
         case ActKind::fill_disk:
@@ -323,6 +330,24 @@ void Simulation::cancel(Dice& dice, bool running) {
     if (request.ids.empty()) return;
     try {
         life_->engine().cancel(std::move(request));
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+// Under one of a few ids, so that some are sent again, or under none; some that nobody waits for.
+void Simulation::send(Dice& dice, bool running) {
+    SignalRequest request{.instance = dice.below(20) ? any_instance(dice) : "nobody"};
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (running && instance.state == State::running) request.instance = instance.id;
+    request.name = dice.below(8) ? "letter" : "leaflet";
+    request.payload = std::to_string(dice.below(1000));
+    if (dice.below(2)) request.dedupe_id = fmt::format("letter_{}", dice.below(3));
+    if (dice.below(2)) request.actor = "somebody";
+    if (request.instance.empty()) return;
+    try {
+        const Signalled signalled = life_->engine().signal(std::move(request));
+        played_.signals += !signalled.duplicate && signalled.refused.empty();
     } catch (const StoreError& error) {
         failed(error);
     }

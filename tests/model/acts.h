@@ -49,6 +49,7 @@ class Simulation {
     void resume(const std::string& id);
     void resume_all(Dice& dice);
     void cancel(Dice& dice, bool running);
+    void send(Dice& dice, bool running);
     void purge(Dice& dice);
     void rotate_keys(Dice& dice);
     void sweep(Dice& dice);

@@ -11,7 +11,8 @@
 namespace steplog::testing {
 
 struct SimulationTally {
-    int seeds = 0, lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, effects = 0;
+    int seeds = 0, lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0,
+        effects = 0;
     std::int64_t store_calls = 0;
     double seconds = 0;
     std::uint64_t bad_seed = 0;
@@ -21,8 +22,8 @@ struct SimulationTally {
     std::string text() const {
         return fmt::format(
             "{} seeds, {:.0f} a second: {} lives, {} ended by power or disk, {} take-overs, {} "
-            "instances, {} of them cancelled, {} effects, {} operations compared",
-            seeds, seeds / seconds, lives, cuts, take_overs, instances, cancelled, effects,
+            "instances, {} of them cancelled, {} signals, {} effects, {} operations compared",
+            seeds, seeds / seconds, lives, cuts, take_overs, instances, cancelled, signals, effects,
             store_calls);
     }
 };
@@ -39,6 +40,7 @@ inline SimulationTally simulate(Stage& stage, std::uint64_t first_seed, std::uin
         tally.take_overs += played.take_overs;
         tally.instances += played.instances;
         tally.cancelled += played.cancelled;
+        tally.signals += played.signals;
         tally.effects += played.effects;
         tally.store_calls += played.store_calls;
         if (played.clean()) continue;

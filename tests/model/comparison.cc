@@ -85,6 +85,7 @@ std::string Comparison::difference(const Reference& reference, bool wholly) {
     database_.exec("BEGIN");
     std::string difference = of_instances(reference);
     if (difference.empty()) difference = of_entries(reference, wholly);
+    if (difference.empty()) difference = of_signals(reference);
     if (difference.empty()) difference = of_once_keys(reference);
     if (difference.empty()) difference = of_events(reference);
     if (difference.empty()) difference = of_data_keys(reference);
@@ -171,6 +172,28 @@ std::string Comparison::of_entries(const Reference& reference, bool wholly) {
     std::size_t expected = 0;
     for (const auto& [seq, instance] : reference.instances()) expected += instance.log.size();
     return count == expected ? "" : fmt::format("{} entries, must be {}", count, expected);
+}
+
+// Those that nobody has taken, and those whose sender may send them again.
+std::string Comparison::of_signals(const Reference& reference) {
+    std::vector<std::string> expected, found;
+    for (const auto& [seq, instance] : reference.instances())
+        for (const ReferenceSignal& signal : instance.signals)
+            if (signal.taken == 0 || !signal.dedupe_id.empty())
+                expected.push_back(fmt::format(
+                    "{} {} {} {} {}", seq, signal.name, or_null(signal.dedupe_id),
+                    signal.taken == 0 ? "NULL" : std::to_string(signal.taken),
+                    said(instance.log.at(static_cast<std::size_t>(signal.arrived - 1)).payload)));
+    SQLite::Statement& rows = query(
+        "SELECT instance, name, dedupe_id, taken_by_n, plain(p.id, p.body, p.data_key_id) FROM "
+        "signals s LEFT JOIN payloads p "
+        "ON p.id=s.payload ORDER BY instance, seq");
+    while (rows.executeStep())
+        found.push_back(fmt::format("{} {} {} {} {}", column(rows, 0), column(rows, 1),
+                                    column(rows, 2), column(rows, 3), column(rows, 4)));
+    if (found == expected) return "";
+    return fmt::format("signals are [{}], must be [{}]", fmt::join(found, "; "),
+                       fmt::join(expected, "; "));
 }
 
 std::string Comparison::of_events(const Reference& reference) {

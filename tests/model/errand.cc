@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::array<const char*, 3> keys = {"customer:1", "customer:2", "customer:3"};
 
+std::string wait_before(const std::string& step) { return "letter before " + step; }
+
 StepOptions options_of(const PlannedStep& step, Outside& outside) {
     using std::chrono::hours;
     StepOptions options{.provider = "shop"};
@@ -52,6 +54,18 @@ Json do_step(Context& ctx, const PlannedStep& step, Outside& outside) {
                     [&](const Attempt& attempt) { return outside.call(attempt, step); });
 }
 
+// What comes before a step, where the plan says so: a letter that may never come.
+void come_to(Context& ctx, const Json& step, Json& results) {
+    const std::string name = step.at("name");
+    if (!step.contains("waits_ms")) return;
+    const auto letter = ctx.wait_for<int>(
+        wait_before(name),
+        {.signal = "letter",
+         .timeout = Ms(step.at("waits_ms")),
+         .policy = step.value("first", false) ? SignalPolicy::first : SignalPolicy::queue});
+    results[wait_before(name)] = letter ? Json(*letter) : Json("none");
+}
+
 Json run_errand(Context& ctx, const Json& plan, Outside& outside, const Deployed& deployed) {
     const int calls = outside.function_called(ctx.instance_id());
     Json results = Json::object();
@@ -63,6 +77,7 @@ Json run_errand(Context& ctx, const Json& plan, Outside& outside, const Deployed
         if (at == plan.value("takes_key_before", 0) && !key.empty()) ctx.take_key(key);
         if (at++ >= plan.value("takes_key_before", 0)) step.key = key;
         if (step.kind == StepKind::once && !deployed.once_steps) return {{"left_out", true}};
+        come_to(ctx, each, results);
         if (step.kind == StepKind::sleep) {
             outside.about_to_sleep(ctx.instance_id(), step);
             ctx.sleep_for(step.name, Ms(step.sleep_ms));
@@ -96,6 +111,8 @@ Json plan_steps(SeededRandom& dice, const std::string& id) {
         if (dice.below(12) == 0) json["refusals"] = 1 + dice.below(2);
         if (dice.below(25) == 0) json["deaths"] = 1 + dice.below(7);
         if (dice.below(12) == 0 && step.kind != StepKind::once) json["big"] = true;
+        if (dice.below(6) == 0) json["waits_ms"] = 1 + dice.below(50'000'000);
+        if (dice.below(4) == 0) json["first"] = true;
         steps.push_back(std::move(json));
     }
     return steps;
@@ -175,6 +192,14 @@ void register_errands(Registry& registry, Outside& outside, const Deployed& depl
 
 Json expected_results(const Errand& errand, const ReferenceInstance& instance) {
     Json results = Json::object();
+    for (const ReferenceEntry& entry : instance.log) {
+        const Json data = parse_stored(entry.data);
+        if (entry.kind != EntryKind::signal || entry.step.empty()) continue;
+        if (data.contains("timed_out")) results[entry.step] = "none";
+        if (data.contains("took"))
+            results[entry.step] =
+                parse_stored(*instance.log.at(data.at("took").get<std::size_t>() - 1).payload);
+    }
     for (const Json& each : errand.plan.at("steps")) {
         const PlannedStep step = planned_step(each);
         if (step.kind == StepKind::sleep) continue;

@@ -18,7 +18,7 @@ constexpr int deaths_until_stuck = 5;
 
 // What an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
-    return advance.once_claim || advance.take_key ||
+    return advance.once_claim || advance.take_key || advance.await_signal ||
            std::any_of(advance.entries.begin(), advance.entries.end(),
                        [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
 }
@@ -284,6 +284,8 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
         advanced.written.push_back(append(instance, now_ms, entry));
     }
     if (advance.once_settle) settle_once(instance, now_ms, *advance.once_settle);
+    if (advance.await_signal)
+        advanced.awaited = await_signal(instance, now_ms, *advance.await_signal);
     if (!advance.step.empty()) {
         instance.step = advance.step;
         instance.attempt = advance.attempt;
@@ -291,6 +293,12 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     if (advance.progress) instance.deaths = 0;
     instance.updated_at_ms = now_ms;
     if (advance.take_key) advanced.queued = !take_key(instance, now_ms, *advance.take_key);
+    if (advanced.awaited && advanced.awaited->kind == Awaited::Kind::waiting)
+        move(instance, now_ms,
+             {.to = State::waiting,
+              .waits_for = WaitsFor::signal,
+              .waits_detail = advance.await_signal->signal,
+              .due_at_ms = advance.await_signal->until_ms});
     if (!advance.to) return advanced;
     advanced.cancelled = instance.cancel_requested_at_ms && !is_finished(advance.to->to);
     if (advanced.cancelled)

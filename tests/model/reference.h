@@ -22,6 +22,12 @@ struct ReferenceEntry {
     bool operator==(const ReferenceEntry&) const = default;
 };
 
+struct ReferenceSignal {
+    std::string name, dedupe_id;
+    std::int64_t arrived = 0;  // number of its entry
+    std::int64_t taken = 0;    // of the entry that took it; 0: nobody has
+};
+
 struct ReferenceInstance {
     std::int64_t seq = 0;
     std::string id, workflow;
@@ -41,6 +47,7 @@ struct ReferenceInstance {
     int attempt = 0;
     std::string error_code, error;
     std::vector<ReferenceEntry> log;
+    std::vector<ReferenceSignal> signals;
     std::string input;
     std::optional<std::string> output;
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
@@ -92,6 +99,7 @@ class Reference {
     void renew(std::int64_t owner, std::int64_t now_ms, const std::vector<std::int64_t>& instances);
     Resumed resume(std::int64_t now_ms, const ResumeRequest& request);
     Cancelled cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request);
+    Signalled signal(std::int64_t now_ms, const SignalRequest& request);
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
 
@@ -124,6 +132,7 @@ class Reference {
     void settle_once(Instance& instance, std::int64_t now_ms, const OnceSettle& settle);
     void wake_waiters(const std::string& once_key, std::int64_t now_ms);
     void put_back_to_work(Instance& instance, std::int64_t now_ms);
+    Awaited await_signal(Instance& instance, std::int64_t now_ms, const AwaitSignal& wait);
     void move(Instance& instance, std::int64_t now_ms, const Transition& to);
     std::string resume_one(Instance& instance, std::int64_t now_ms, const ResumeRequest& request);
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);

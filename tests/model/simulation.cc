@@ -27,6 +27,7 @@ constexpr std::array<int, act_kinds> weights = {
     4,   // resume_one
     3,   // resume_all
     3,   // cancel
+    6,   // send
     2,   // purge
     2,   // fill_disk
     2,   // fail_disk
@@ -50,14 +51,32 @@ ActKind draw(SeededRandom& dice) {
 }  // namespace
 
 const char* to_string(ActKind kind) {
-    static constexpr std::array<const char*, act_kinds> words = {
-        "deliver",       "deliver again", "keep an event", "deliver a purchase",
-        "work",          "let pass",      "reach due",     "set the clock",
-        "cut the power", "kill",          "restart",       "take over",
-        "stop",          "resume one",    "resume all",    "cancel",
-        "purge",         "fill the disk", "fail the disk", "break a provider",
-        "renew",         "deploy",        "rotate keys",   "sweep",
-        "look"};
+    static constexpr std::array<const char*, act_kinds> words = {"deliver",
+                                                                 "deliver again",
+                                                                 "keep an event",
+                                                                 "deliver a purchase",
+                                                                 "work",
+                                                                 "let pass",
+                                                                 "reach due",
+                                                                 "set the clock",
+                                                                 "cut the power",
+                                                                 "kill",
+                                                                 "restart",
+                                                                 "take over",
+                                                                 "stop",
+                                                                 "resume one",
+                                                                 "resume all",
+                                                                 "cancel",
+                                                                 "send",
+                                                                 "purge",
+                                                                 "fill the disk",
+                                                                 "fail the disk",
+                                                                 "break a provider",
+                                                                 "renew",
+                                                                 "deploy",
+                                                                 "rotate keys",
+                                                                 "sweep",
+                                                                 "look"};
     return words.at(static_cast<std::size_t>(kind));
 }
 

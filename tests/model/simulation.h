@@ -29,6 +29,7 @@ enum class ActKind {
     resume_one,
     resume_all,
     cancel,  // what waits ends now; what runs is asked to, half of the time within an effect
+    send,    // a letter to some instance, half of the time within an effect
     purge,
     fill_disk,
     fail_disk,  // an operation of the disk fails, and with it the process
@@ -62,7 +63,7 @@ struct Played {
     std::string kind;  // of the first finding; "": none
     std::vector<std::string> findings;
     std::vector<std::string> story;  // when it was told
-    int lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, effects = 0;
+    int lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0, effects = 0;
     std::int64_t store_calls = 0;
     bool clean() const { return findings.empty(); }
 };

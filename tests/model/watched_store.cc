@@ -49,8 +49,18 @@ std::string said(const OnceVerdict& once) {
                        said(once.result), once.first_attempt_at_ms, once.instance_id);
 }
 
+std::string said(const Signalled& signalled) {
+    return fmt::format("duplicate {} refused {}", signalled.duplicate, !signalled.refused.empty());
+}
+
+std::string said(const std::optional<Awaited>& awaited) {
+    if (!awaited) return "nothing";
+    return fmt::format("{} {}", static_cast<int>(awaited->kind), said(awaited->payload));
+}
+
 std::string said(const Advanced& advanced) {
     std::string text =
+        "awaited " + said(advanced.awaited) + " " +
         fmt::format("queued {} cancelled {} once [{}] next {}", advanced.queued, advanced.cancelled,
                     advanced.once ? said(*advanced.once) : "", said(advanced.next));
     for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
@@ -90,6 +100,7 @@ std::string told(const Advance& advance) {
     if (advance.once_claim) text += " claims " + advance.once_claim->key;
     if (advance.once_settle) text += " settles " + advance.once_settle->key;
     if (advance.take_key) text += " takes key " + *advance.take_key;
+    if (advance.await_signal) text += " waits for " + advance.await_signal->signal;
     if (advance.to)
         text += fmt::format(
             " -> {} {} {}", to_string(advance.to->to), advance.to->error_code,
@@ -287,6 +298,17 @@ std::future<Purged> WatchedStore::purge(PurgeRequest request) {
         "purge", std::move(real),
         [this, request = std::move(request)](Reference& r) {
             return r.purge(watch_.now_ms(), request);
+        },
+        false);
+}
+
+std::future<Signalled> WatchedStore::signal(SignalRequest request) {
+    auto real = real_.signal(request);
+    return hand_in<Signalled>(
+        fmt::format("signal {} {} {}", request.instance, request.name, request.payload),
+        std::move(real),
+        [this, request = std::move(request)](Reference& r) {
+            return r.signal(watch_.now_ms(), request);
         },
         false);
 }

@@ -13,6 +13,7 @@ constexpr const char* examples = R"(Examples:
   workflow-admin purge --older-than 90d --plan
   workflow-admin purge --older-than 90d --reason 'the disk is getting full'
   workflow-admin cancel evt_1Abc --reason 'refunded, ticket 4711'
+  workflow-admin signal order/42 approved --payload '{"by":"ada"}'
   workflow-admin forget cus_123 --plan
   workflow-admin rotate-key
   workflow-admin schedule trigger reconcile
@@ -51,6 +52,7 @@ int run(int argc, char** argv) {
     add_verify(app, admin);
     add_purge(app, admin);
     add_cancel(app, admin);
+    add_signal(app, admin);
     add_forget(app, admin);
     add_rotate_key(app, admin);
     add_schedule(app, admin);

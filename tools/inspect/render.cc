@@ -80,6 +80,15 @@ std::string details_of(const Json& entry) {
         parts.push_back("again after " + format_duration(Ms(delay->get<std::int64_t>())));
     if (const auto due = data.find("due_at_ms"); due != data.end() && due->is_number_integer())
         parts.push_back("until " + format_rfc3339(due->get<std::int64_t>()));
+    if (const auto signal = text_at(data, "signal"); !signal.empty())
+        parts.push_back((entry.at("step") == "" ? "arrived: " : "waits for ") + signal);
+    if (const auto until = data.find("until_ms"); until != data.end() && until->is_number_integer())
+        parts.push_back("at most until " + format_rfc3339(until->get<std::int64_t>()));
+    if (const auto child = text_at(data, "child"); !child.empty())
+        parts.push_back("child " + child +
+                        (data.contains("ended") ? " " + text_at(data, "ended") : ""));
+    if (data.contains("took")) parts.push_back("took entry " + text_at(data, "took"));
+    if (data.contains("timed_out")) parts.push_back("timed out");
     if (const auto provider = text_at(data, "provider"); !provider.empty())
         parts.push_back("asks " + provider);
     if (const auto adopted = text_at(data, "adopted"); !adopted.empty())
