@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
+
 namespace steplog {
 namespace {
 
@@ -85,6 +87,9 @@ GroupCommit::Health GroupCommit::health() const {
 
 GroupCommit::Batch GroupCommit::take_batch() {
     Batch batch;
+    // First: without room for the next, those that were taken already would be lost, and what
+    // builds on them be committed without them.
+    batch.reserve(std::min<std::size_t>(queue_.size(), options_.items_max));
     std::size_t bytes = 0;
     while (!queue_.empty() && batch.size() < options_.items_max &&
            (batch.empty() || bytes + queue_.front()->bytes <= options_.bytes_max)) {

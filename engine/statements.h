@@ -3,11 +3,15 @@
 #pragma once
 
 #include <SQLiteCpp/SQLiteCpp.h>
+#include <sqlite3.h>
 
+#include <exception>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "engine/digest.h"
 
@@ -25,8 +29,17 @@ class Statements {
     }
     SQLite::Database& database() { return database_; }
 
+    /// A statement met a want of memory that nobody was told of: reading a column does not say so.
+    /// SQLite has then rolled the transaction back, and what follows would be committed one by one.
+    void lose_memory() { memory_lost_ = true; }
+    /// So nothing follows. Throws std::bad_alloc, once.
+    void require_memory() {
+        if (std::exchange(memory_lost_, false)) throw std::bad_alloc();
+    }
+
   private:
     SQLite::Database& database_;
+    bool memory_lost_ = false;
     std::unordered_map<const char*, SQLite::Statement> statements_;
 };
 
@@ -39,12 +52,13 @@ class Query {
   public:
     template <class... Values>
     Query(Statements& statements, const char* sql, const Values&... values)
-        : statement_(statements.prepared(sql)) {
+        : statements_(statements), statement_(prepared(statements, sql)) {
         int position = 0;
         (bind(++position, values), ...);
     }
     ~Query() {
-        statement_.tryReset();
+        const bool told = std::uncaught_exceptions() > unwinding_;
+        if (statement_.tryReset() == SQLITE_NOMEM && !told) statements_.lose_memory();
         statement_.clearBindings();
     }
     Query(const Query&) = delete;
@@ -61,7 +75,12 @@ class Query {
         if (is_null(column)) return std::nullopt;
         return integer(column);
     }
-    std::string text(int column) const { return statement_.getColumn(column).getString(); }
+    /// Throws std::bad_alloc where a number cannot be converted for want of memory.
+    std::string text(int column) const {
+        std::string value = statement_.getColumn(column).getString();
+        if (value.empty() && statement_.getErrorCode() == SQLITE_NOMEM) throw std::bad_alloc();
+        return value;
+    }
     std::optional<std::string> maybe_text(int column) const {
         if (is_null(column)) return std::nullopt;
         return text(column);
@@ -75,6 +94,10 @@ class Query {
     }
 
   private:
+    static SQLite::Statement& prepared(Statements& statements, const char* sql) {
+        statements.require_memory();
+        return statements.prepared(sql);
+    }
     void bind(int position, std::int64_t value) { statement_.bind(position, value); }
     void bind(int position, int value) { statement_.bind(position, value); }
     void bind(int position, bool value) { statement_.bind(position, value ? 1 : 0); }
@@ -97,7 +120,9 @@ class Query {
             statement_.bind(position);
     }
 
+    Statements& statements_;
     SQLite::Statement& statement_;
+    const int unwinding_ = std::uncaught_exceptions();
 };
 
 }  // namespace steplog
