@@ -17,10 +17,6 @@ constexpr int missed_counted_max = 10'000;        // in a row; beyond it the cou
 
 StoreError refused(const std::string& why) { return {StoreError::Kind::constraint, why}; }
 
-std::optional<std::string> or_null(const std::string& text) {
-    return text.empty() ? std::nullopt : std::optional(text);
-}
-
 }  // namespace
 
 struct SqliteTransitions::ScheduleRow {

@@ -21,11 +21,6 @@ std::string_view to_string(NewEvent::Disposition disposition) {
     return "";
 }
 
-// Absent rather than empty: what is not known is NULL in the database.
-std::optional<std::string> or_null(const std::string& text) {
-    return text.empty() ? std::nullopt : std::optional(text);
-}
-
 // An intent, or a key to wait for: what an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
     return advance.once_claim || advance.take_key || advance.await_signal || advance.start_child ||

@@ -18,6 +18,11 @@ struct BodyHashes {
     Hash input{};
 };
 
+/// Absent rather than empty: what is not known is NULL in the database.
+inline std::optional<std::string> or_null(const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional(text);
+}
+
 class SqliteTransitions {
   public:
     /// Throws OpenError when the file holds payloads that `keys` cannot open.
