@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -69,10 +70,16 @@ Listener::Accepted Listener::accept(int& socket, sockaddr_storage& peer) const {
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
-            return Accepted::out_of_room;
+            // The kernel looks for room before it looks whether anybody waits.
+            return is_awaited() ? Accepted::out_of_room : Accepted::none_waiting;
         default:
             return Accepted::try_again;
     }
+}
+
+bool Listener::is_awaited() const {
+    pollfd waiting{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&waiting, 1, 0) > 0;
 }
 
 std::uint64_t raise_open_files(std::uint64_t wanted) {

@@ -45,6 +45,8 @@ class Listener {
     Accepted accept(int& socket, sockaddr_storage& peer) const;
 
   private:
+    bool is_awaited() const;
+
     Descriptor socket_;
     sockaddr_storage address_{};
 };

@@ -100,6 +100,7 @@ void Reactor::run() {
             }
         }
         take_answers();
+        bury();  // the descriptors of those who have ended are for those who come
         if (has_new && !draining_) accept_some();
         expire();
         make_room();

@@ -185,8 +185,6 @@ TEST_F(FileLimits, EndTheServerAndItGoesOnWithoutThem) {
 }
 
 // What Linux does to an ext4 whose journal has failed: every write says "read-only file system".
-// Nothing is under way in that moment: Linux 6.18 tells a sync into new blocks that such an end
-// catches half way that all is well, and drops the blocks.
 TEST_F(FullDisks, ThatTurnReadOnlyEndTheServerAndAreGoneOnFromWhenMended) {
     if (const auto why = missing(true, Mounted::programs(Mounted::Kind::ext4)); !why.empty())
         GTEST_SKIP() << why;
@@ -195,7 +193,7 @@ TEST_F(FullDisks, ThatTurnReadOnlyEndTheServerAndAreGoneOnFromWhenMended) {
     for (int round = 0; round < rounds; ++round) {
         restart();
         buy(3);
-        settle();
+        if (round % 3 == 2) settle_resuming("poison");  // nothing is under way
         mounted.remount("abort");
         buy(1);
         const auto begin = SteadyClock::now();
@@ -212,7 +210,7 @@ TEST_F(FullDisks, ThatTurnReadOnlyEndTheServerAndAreGoneOnFromWhenMended) {
         EXPECT_THAT(log(), HasSubstr("Read-only file system"));
         mounted.recover();
         restart();
-        settle();
+        settle_resuming("poison");
         stop_server();
     }
     const auto sum = expect_nothing_lost_or_repeated();
@@ -226,22 +224,25 @@ TEST_F(Descriptors, ThatRunOutStopNothingForGood) {
     const int rounds = wanted("STEPLOG_FULL_DISKS", 1);
     start({"/usr/bin/prlimit", "--nofile=64"});
     ASSERT_TRUE(becomes_ready()) << log();
+    constexpr int crowded = 48;  // far beyond what it opens for itself
     int most = 0;
     for (int round = 0; round < rounds; ++round) {
         std::vector<int> idle;
+        int most_now = 0;
         buy(5);
         for (int i = 0; i < 200; ++i) idle.push_back(connect_to_server());
         buy(5);
-        for (int look = 0; look < 100; ++look) {
-            most = std::max(most, open_now());
+        for (int look = 0; look < 100 || (most_now < crowded && look < 3000); ++look) {
+            most_now = std::max(most_now, open_now());
             ASSERT_TRUE(lives(3ms)) << log();
         }
+        EXPECT_GE(most_now, crowded) << "it was never short of descriptors";
+        most = std::max(most, most_now);
         for (const int descriptor : idle) close(descriptor);
         EXPECT_TRUE(is_ready(true)) << log();
         settle();
     }
     const auto sum = expect_nothing_lost_or_repeated();
-    EXPECT_GE(most, 60) << "it was never short of descriptors";
     fmt::print(
         "{} times without descriptors ({} of 64 open): {} acknowledged, {} lost, {} effects "
         "repeated\n",
