@@ -136,15 +136,11 @@ class Eraser {
             if (!row.next()) return;
             id = row.text(0), key = row.text(1), step = row.text(2);
         }
-        const auto or_null = [](const std::string& text) {
-            return text.empty() ? std::nullopt : std::optional(text);
-        };
         Query(statements_,
               "UPDATE instances SET id=?, key=?, step=?, error=NULL, waits_detail=NULL WHERE seq=?",
               renamed(id), renamed_or_null(key), or_null(named_step(step)), seq)
             .run();
-        Query(statements_, "UPDATE signals SET dedupe_id=NULL, payload=NULL WHERE instance=?", seq)
-            .run();
+        delete_signals(statements_, seq);
     }
 
     // A step's name is the code's own word, unless somebody put an id into it.

@@ -251,7 +251,7 @@ int SqliteTransitions::purge_instances(std::int64_t finished_before_ms, int limi
               "UNION SELECT output_payload FROM instances WHERE seq=?1)",
               seq)
             .run();
-        delete_signals(seq);
+        delete_signals(statements_, seq);
         Query(statements_, "UPDATE instances SET parent=NULL WHERE parent=?", seq).run();
         Query(statements_, "DELETE FROM entries WHERE instance=?", seq).run();
         Query(statements_, "DELETE FROM instances WHERE seq=?", seq).run();

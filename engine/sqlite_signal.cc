@@ -158,10 +158,10 @@ std::optional<std::string> SqliteTransitions::read_payload(std::optional<std::in
 }
 
 // Each part by an index.
-void SqliteTransitions::delete_signals(std::int64_t instance) {
-    Query(statements_, "DELETE FROM signals WHERE instance=? AND taken_by_n IS NULL", instance)
+void delete_signals(Statements& statements, std::int64_t instance) {
+    Query(statements, "DELETE FROM signals WHERE instance=? AND taken_by_n IS NULL", instance)
         .run();
-    Query(statements_, "DELETE FROM signals WHERE instance=? AND dedupe_id IS NOT NULL", instance)
+    Query(statements, "DELETE FROM signals WHERE instance=? AND dedupe_id IS NOT NULL", instance)
         .run();
 }
 

@@ -23,6 +23,9 @@ inline std::optional<std::string> or_null(const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(text);
 }
 
+/// What the table signals knows of an instance that has ended; its log goes on telling of them.
+void delete_signals(Statements& statements, std::int64_t instance);
+
 class SqliteTransitions {
   public:
     /// Throws OpenError when the file holds payloads that `keys` cannot open.
@@ -115,7 +118,6 @@ class SqliteTransitions {
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);
     int purge_instances(std::int64_t finished_before_ms, int limit);
-    void delete_signals(std::int64_t instance);
     void forget_bodies_for(const std::vector<std::int64_t>& instances);
     int purge_events(std::int64_t received_before_ms, int limit);
     void audit(const std::string& actor, const std::string& action, const std::string& target,

@@ -265,6 +265,29 @@ TEST_P(Forgetting, TakesTheNameFromKeysThatOutliveRetention) {
     EXPECT_THAT(broken_promises(), IsEmpty());
 }
 
+TEST_P(Forgetting, TakesTheSignalsOfTheCustomersInstances) {
+    house->add("approval", [](Context& ctx, const Json&) {
+        return Json(ctx.wait_for<std::string>("approved").has_value());
+    });
+    house->engine().accept({}, NewInstance{.id = "approval/1",
+                                           .workflow = "approval",
+                                           .key = "shop:customer_1",
+                                           .input = R"({"customer":"customer_1"})"});
+    for (const char* id : {"click_AAA", "click_BBB"})
+        house->engine().signal({.instance = "approval/1",
+                                .name = "approved",
+                                .payload = Json(mail_of("customer_1")).dump(),
+                                .dedupe_id = id});
+    house->run_to_the_end();
+    EXPECT_TRUE(forget("customer_1").done);
+    EXPECT_EQ(house->sql("SELECT count(*) FROM signals"), "0");
+    EXPECT_THAT(left_of("customer_1", {"click_AAA", "click_BBB"}), IsEmpty());
+    EXPECT_THAT(broken_promises(), IsEmpty());
+    house->clock.advance(std::chrono::hours(2));
+    EXPECT_EQ(house->store().purge({.older_than = std::chrono::hours(1)}).get().instances, 1);
+    EXPECT_THAT(broken_promises(), IsEmpty());
+}
+
 TEST_P(Forgetting, ShowsWhatIsLeftByTheCustomersId) {
     greet("event_AAA", "customer_1");
     const std::string name = forget("customer_1").name;
