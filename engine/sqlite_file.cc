@@ -7,6 +7,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 constexpr int truncate_frames = 8192;  // 32 MiB: readers held it back; empty it when they are gone
 constexpr int busy_ms =
     1000;  // only a reader that recovers a WAL beside us can make the writer wait
+constexpr int wal_frame_bytes = 24 + 4096;
 constexpr int length_max = 16 * 1024 * 1024;
 
 void refuse_odd_files(const fs::path& path, bool create) {
@@ -107,8 +109,9 @@ std::string no_room_to_open(const fs::path& path) {
 }
 
 SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::string& synchronous,
-                       bool create, const std::vector<Migration>& migrations, WalTrust trust)
-    : database_(open_writer(path, vfs, create)) {
+                       bool create, const std::vector<Migration>& migrations, WalTrust trust,
+                       int log_room_bytes)
+    : database_(open_writer(path, vfs, create)), log_room_bytes_(log_room_bytes) {
     try {
         move_wal_on_close(false);  // before it is known to be on the disk
         restrict();
@@ -127,6 +130,7 @@ SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::
                             "the reader (a check, a backup) or end it, and start again",
                             path.string()));
         move_wal_on_close(true);
+        make_log_room();
     } catch (const SQLite::Exception& error) {
         const int code = error.getErrorCode() & 0xff;
         if (code == SQLITE_NOTADB)
@@ -262,6 +266,32 @@ void SqliteFile::checkpoint_if_due() {
     sqlite3_busy_timeout(handle, busy_ms);
     if (code != SQLITE_OK && code != SQLITE_BUSY && code != SQLITE_FULL)
         throw SQLite::Exception(handle, code);
+}
+
+void SqliteFile::make_log_room() {
+    // A batch may be twice as large as the last one.
+    const int last_batch = std::clamp(wal_frames_ - wal_frames_with_room_, 0, checkpoint_frames_);
+    wal_frames_with_room_ = wal_frames_;
+    sqlite3_file* wal = nullptr;
+    sqlite3_file_control(database_.getHandle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (log_room_bytes_ == 0 || !wal || !wal->pMethods) return;
+    const auto must = [](int code) {
+        if (code != SQLITE_OK) throw SQLite::Exception(sqlite3_errstr(code), code);
+    };
+    sqlite3_int64 size = 0;
+    must(wal->pMethods->xFileSize(wal, &size));
+    const sqlite3_int64 needed =
+        (sqlite3_int64{wal_frames_} + sqlite3_int64{2} * last_batch) * wal_frame_bytes;
+    if (size >= needed + log_room_bytes_ / 2) return;
+    const sqlite3_int64 wanted = needed + log_room_bytes_;
+    static constexpr std::array<char, 64 * 1024> zeros{};
+    for (sqlite3_int64 at = size; at < wanted; at += zeros.size()) {
+        const auto length = std::min<sqlite3_int64>(zeros.size(), wanted - at);
+        const int code = wal->pMethods->xWrite(wal, zeros.data(), static_cast<int>(length), at);
+        if ((code & 0xff) == SQLITE_FULL) return must(wal->pMethods->xTruncate(wal, size));
+        must(code);
+    }
+    must(wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL));
 }
 
 bool SqliteFile::checkpoint_all() {

@@ -26,11 +26,11 @@ class SqliteFile {
     /// Opens or creates, verifies and migrates. The caller holds the FileLock.
     /// Throws OpenError: not a file, not a Steplog database or of a newer schema (both are left as
     /// they are), damaged, a migration that failed, a network file system. `migrations`: others
-    /// than the present ones, and `trust`, for tests.
+    /// than the present ones, and `trust`, for tests; `log_room_bytes`: for make_log_room.
     SqliteFile(const std::filesystem::path& path, const std::string& vfs,
                const std::string& synchronous, bool create,
                const std::vector<Migration>& migrations = sqlite_migrations(),
-               WalTrust trust = WalTrust::none);
+               WalTrust trust = WalTrust::none, int log_room_bytes = 0);
 
     SQLite::Database& database() { return database_; }
     const Hash& payload_hash_key() const { return payload_hash_key_; }
@@ -39,6 +39,11 @@ class SqliteFile {
     void checkpoint_every(int frames);
     /// After a commit: moves the WAL into the database when it has grown. Never blocks on readers.
     void checkpoint_if_due();
+    /// Before a commit: has the WAL's next bytes written, as zeros, and synced, so that the commit
+    /// overwrites what the file system has long allocated. To sync that is faster and safer: Linux
+    /// 6.18 calls a sync into new blocks done that a forced end of the file system catches half
+    /// way, and forgets the blocks. Without room on the disk it does nothing.
+    void make_log_room();
     /// Moves everything, syncs the database and empties the WAL. False when readers kept a part of
     /// it back for longer than a second.
     bool checkpoint_all();
@@ -60,8 +65,10 @@ class SqliteFile {
     void load_payload_hash_key();
 
     SQLite::Database database_;
-    int wal_frames_ = 0;       // in the WAL after the last commit
-    int wal_frames_seen_ = 0;  // at the last look: fewer now means that the WAL began anew
+    int wal_frames_ = 0;            // in the WAL after the last commit
+    int wal_frames_seen_ = 0;       // at the last look: fewer now means that the WAL began anew
+    int wal_frames_with_room_ = 0;  // at the last make_log_room
+    const int log_room_bytes_;
     int checkpoint_frames_ = checkpoint_frames_default;
     int checkpoint_at_frames_ = checkpoint_frames_default;
     Hash payload_hash_key_{};

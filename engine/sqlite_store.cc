@@ -79,7 +79,7 @@ class SqliteStore final : public Store {
           lock_(std::move(lock)),
           reserve_(reserve_for(options_, path)),
           file_(path, options_.vfs, options_.synchronous, options_.create, sqlite_migrations(),
-                options_.wal_trust),
+                options_.wal_trust, options_.log_room_bytes),
           transitions_(file_.database(), clock, file_.payload_hash_key(), options_.encryption_keys,
                        options_.lease, options_.program) {
         if (options_.checkpoint_frames > 0) file_.checkpoint_every(options_.checkpoint_frames);
@@ -92,7 +92,11 @@ class SqliteStore final : public Store {
                                    .after_commit = [this] { clean_up(); },
                                    .on_commit = options_.on_commit,
                                    .on_fatal = options_.on_fatal,
-                                   .before_commit = [this] { refuse_if_not_ours(); },
+                                   .before_commit =
+                                       [this] {
+                                           refuse_if_not_ours();
+                                           file_.make_log_room();
+                                       },
                                    .acknowledge_before_commit = options_.acknowledge_before_commit};
         if (reserve_) {
             commits.on_full = [this] { make_room(); };

@@ -39,6 +39,7 @@ struct SqliteOptions {
     bool acknowledge_before_commit = false;  // negative control only
     int checkpoint_frames = 0;  // pages of WAL between checkpoints, for tests; 0: as always
     WalTrust wal_trust = WalTrust::none;
+    int log_room_bytes = 256 * 1024;  // written in advance, SqliteFile::make_log_room; 0: none
 };
 
 /// Opens, locks, checks and migrates the database, and makes this process its owner: instances that

@@ -152,7 +152,8 @@ class Machine {
                  .vfs = vfs_.name(),
                  .synchronous = construction_.synchronous,
                  .acknowledge_before_commit = construction_.acknowledge_before_commit,
-                 .wal_trust = construction_.wal_trust},
+                 .wal_trust = construction_.wal_trust,
+                 .log_room_bytes = 16 * 1024},  // small, so that more is made in each scenario
                 clock);
             std::optional<CallBeforeIntent> careless;
             if (construction_.call_before_intent) careless.emplace(*store);

@@ -125,7 +125,7 @@ TEST_F(StorageFaults, AFailedStoreWritesNothingMoreNotEvenWhenItIsClosed) {
 
 TEST_F(StorageFaults, AFullDiskRefusesTheWholeBatchAndNothingOfItIsWritten) {
     vfs_.restore({});
-    auto store = open({.writer_thread = false});
+    auto store = open({.writer_thread = false, .log_room_bytes = 0});
     std::vector<Claimed> claimed;
     for (const char* id : {"a", "b", "c"})
         claimed.push_back(*store->accept(event(id), instance(id), true).get().claimed);
@@ -167,7 +167,7 @@ TEST_F(StorageFaults, AFullDiskRefusesTheWholeBatchAndNothingOfItIsWritten) {
 TEST_F(StorageFaults, ADiskFullAtAnyWriteIsForgottenWhenThereIsRoom) {
     for (int n = 1; n <= 40; ++n) {
         vfs_.restore({});
-        auto store = open({.writer_thread = false});
+        auto store = open({.writer_thread = false, .log_room_bytes = 0});
         vfs_.fail(Operation::write, n, SQLITE_FULL);
         int refused = 0;
         for (int i = 0; i < 8; ++i) {
@@ -228,11 +228,14 @@ TEST_F(StorageFaults, AnEffectWhoseOutcomeMetAFullDiskIsNotRepeated) {
     for (int n = 1; n <= 25; ++n) {
         vfs_.restore({});
         int effects = 0, made_room = 0;
-        auto store = open({.writer_thread = false, .on_full = [&] {
-                               ++made_room;
-                               vfs_.set_capacity(0);
-                               return true;
-                           }});
+        auto store = open({.writer_thread = false,
+                           .on_full =
+                               [&] {
+                                   ++made_room;
+                                   vfs_.set_capacity(0);
+                                   return true;
+                               },
+                           .log_room_bytes = 0});
         Registry registry;
         registry.add({.name = "w", .version = 1, .run = [&](Context& ctx, const Json&) {
                           ctx.step("effect", {.repeat = Repeat::at_most_once}, [&](const Attempt&) {

@@ -1,6 +1,9 @@
 // What the store promises on its own: folding, fencing, the chain, and what the schema refuses.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <set>
+
 #include "tests/engine/house.h"
 
 namespace steplog {
@@ -52,6 +55,18 @@ TEST(Store, KeepsIgnoredAndQuarantinedEventsWithoutAnInstance) {
     NewEvent routed_nowhere = event("e2");
     EXPECT_THROW(house.engine().accept(routed_nowhere, std::nullopt), StoreError);
     EXPECT_EQ(house.sql("SELECT count(*) FROM events"), "1");
+}
+
+TEST(Store, CommitsIntoALogThatWasWrittenInAdvance) {
+    House house;
+    const std::filesystem::path wal = house.database() + "-wal";
+    std::set<std::uintmax_t> sizes;
+    for (int i = 0; i < 100; ++i) {
+        house.start("i" + std::to_string(i), "w");
+        sizes.insert(std::filesystem::file_size(wal));
+    }
+    EXPECT_GT(*sizes.rbegin(), 1'000'000u);
+    EXPECT_LT(sizes.size(), 20u) << "commits make the file longer";
 }
 
 TEST(Store, RefusesToFinishAStepTwice) {
