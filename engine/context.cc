@@ -82,6 +82,40 @@ void Context::undecodable(std::string_view name, const Json& stored, const std::
                       stored.type_name(), why));
 }
 
+std::int64_t Context::now_ms(std::string_view name) {
+    return recorded("now", name, [this] { return Json(surroundings_.clock.now_ms()); })
+        .get<std::int64_t>();
+}
+
+std::uint64_t Context::random(std::string_view name) {
+    return recorded("random", name, [this] { return Json(surroundings_.random.next()); })
+        .get<std::uint64_t>();
+}
+
+std::string Context::uuid(std::string_view name) {
+    const auto draw = [this] {
+        const std::uint64_t high = surroundings_.random.next(), low = surroundings_.random.next();
+        return Json(fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}", high >> 32,
+                                high >> 16 & 0xffff, high & 0xfff, 0x8000 | (low >> 48 & 0x3fff),
+                                low & 0xffff'ffff'ffff));
+    };
+    return recorded("uuid", name, draw).get<std::string>();
+}
+
+Json Context::recorded(const char* kind, std::string_view name, const std::function<Json()>& draw) {
+    const std::string step = asked_for(
+        name.empty() ? fmt::format("{}#{}", kind, ++replay_->drawn[kind]) : std::string(name));
+    const Json value = draw();
+    if (const auto known = replay_->log.recorded.find(step); known != replay_->log.recorded.end()) {
+        if (known->second.is_string() != value.is_string())
+            undecodable(step, known->second, fmt::format("it draws {} now", kind));
+        return known->second;
+    }
+    replay_->recorded.push_back(
+        {.step = step, .kind = EntryKind::recorded, .data = {{"draws", kind}, {"value", value}}});
+    return replay_->log.recorded[step] = value;
+}
+
 void Context::sleep_for(std::string_view name, Ms duration) {
     sleep_until(name, later(surroundings_.clock.now_ms(), duration));
 }
@@ -284,6 +318,8 @@ void Context::abandon() {
 
 void Context::hand_in(Advance outcome) {
     settle_handed_in();
+    take_along_recorded(outcome);
+    replay_->recorded.clear();
     replay_->handed_in = outcome;
     replay_->handed_in_result = surroundings_.store.advance(std::move(outcome));
 }
@@ -307,7 +343,13 @@ void Context::settle_handed_in() {
     }
 }
 
-Advanced Context::commit(const Advance& advance) {
+void Context::take_along_recorded(Advance& advance) {
+    advance.entries.insert(advance.entries.begin(), replay_->recorded.begin(),
+                           replay_->recorded.end());
+}
+
+Advanced Context::commit(Advance advance) {
+    take_along_recorded(advance);
     while (true) {
         // Not handed in after all, for want of memory: it comes first.
         if (replay_->handed_in && !replay_->handed_in_result.valid()) settle_handed_in();
@@ -327,6 +369,9 @@ Advanced Context::commit(const Advance& advance) {
         if (outcome_lost) settle_handed_in();
         try {
             Advanced advanced = result.get();
+            // A once key that is not ours has the whole advance wait.
+            if (!advanced.once || advanced.once->kind == OnceVerdict::Kind::granted)
+                replay_->recorded.clear();
             if (!advanced.cancelled) return advanced;
             observe("", "cancelled", 0);
             if (advance.to) return advanced;

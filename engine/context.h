@@ -131,6 +131,15 @@ class Context {
     const std::string& key() const { return claimed_.key; }
     std::int64_t created_at_ms() const { return claimed_.created_at_ms; }
 
+    /// The wall clock (Unix ms), 64 random bits, and a random UUID (version 4, RFC 4122): drawn
+    /// when the call is first reached, and the same in every later call of the function. Durable
+    /// before anything that this instance does next, without a commit of its own. Told apart by
+    /// their order among calls of their kind; one that new code puts before others needs a name,
+    /// unique among the instance's steps. Not to be called inside a step.
+    std::int64_t now_ms(std::string_view name = {});
+    std::uint64_t random(std::string_view name = {});
+    std::string uuid(std::string_view name = {});
+
     /// How often a person has resumed this instance, and how many whole days it has existed: a
     /// number that grows whenever what was read before may be out of date. Not recorded: use it
     /// only to decide whether to look again, in a step of another name.
@@ -228,6 +237,7 @@ class Context {
     std::string asked_for(std::string_view name);
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
+    Json recorded(const char* kind, std::string_view name, const std::function<Json()>& draw);
     std::optional<Json> wait_for_json(std::string_view name, const WaitOptions& options);
     Json signal_of(std::string_view name, const std::optional<std::string>& payload);
     Json await_child_json(std::string_view name);
@@ -238,7 +248,8 @@ class Context {
     // Durability: an outcome is handed in at once and joins the commit of whatever comes next.
     void hand_in(Advance outcome);
     void settle_handed_in();
-    Advanced commit(const Advance& advance);
+    Advanced commit(Advance advance);
+    void take_along_recorded(Advance& advance);
     void wait_or_abandon(const StoreError& error);
 
     // Leaving the function: with a transition, as the store has arranged, or because it is no

@@ -291,8 +291,8 @@ std::string how_cancelled(Statements& statements, const InstanceRow& row) {
 // Restored from a backup, and nothing begun since.
 std::optional<std::int64_t> lost_and_not_begun(Statements& statements, const InstanceRow& row) {
     Query last(statements,
-               "SELECT kind, data FROM entries WHERE instance=? AND kind IN "
-               "('recorded','started','completed') ORDER BY n DESC LIMIT 1",
+               "SELECT kind, data FROM entries WHERE instance=? AND (kind IN "
+               "('started','completed') OR (kind='recorded' AND step='')) ORDER BY n DESC LIMIT 1",
                row.seq);
     if (!last.next() || last.text(0) != "recorded") return std::nullopt;
     return lost_since(Entry{.kind = EntryKind::recorded, .data = rows::read_data(last.text(1))});

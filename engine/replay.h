@@ -11,7 +11,9 @@ namespace steplog {
 
 struct Context::Replay {
     StepLog log;
-    std::set<std::string> asked;  // step names seen in this call
+    std::set<std::string> asked;       // step names seen in this call
+    std::map<std::string, int> drawn;  // recorded values without a name, by kind
+    std::vector<NewEntry> recorded;    // values that go with whatever is written next
     bool in_step = false;
     bool suspended = false;                 // sticks: user code cannot lose it
     bool abandoned = false;                 // the instance is no longer ours to write

@@ -124,6 +124,8 @@ void StepLog::apply(const Entry& entry) {
                 id, text_in(entry.data, "on_close") == to_string(OnParentClose::await)};
     } else if (entry.kind == EntryKind::signal) {
         apply_signal(entry);
+    } else if (entry.kind == EntryKind::recorded && !entry.step.empty()) {
+        recorded.insert_or_assign(entry.step, entry.data.value("value", Json()));
     } else if (!entry.step.empty()) {
         step(entry.step).apply(entry);
     } else if (const auto since_ms = lost_since(entry)) {

@@ -61,6 +61,7 @@ class StepLog {
     std::map<std::int64_t, std::optional<std::string>> signals;  // payloads by number of the entry
     std::map<std::string, ChildRecord, std::less<>> children;    // by the name of the start
     std::map<std::string, ChildEndRecord, std::less<>> child_ends;  // by the child's id
+    std::map<std::string, Json, std::less<>> recorded;              // values by name
     int resumes = 0;
     int failures = 0;  // of the function itself, outside any step, since the last resume
     std::int64_t failing_since_ms = 0;
