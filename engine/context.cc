@@ -58,9 +58,7 @@ std::string Context::asked_for(std::string_view name) {
     return step;
 }
 
-Json Context::step_json(std::string_view name, const StepOptions& options,
-                        const std::function<Json(const Attempt&)>& effect) {
-    const std::string step = asked_for(name);
+std::optional<Json> Context::stored_result(const std::string& step) {
     const StepRecord& record = replay_->log.step(step);
     if (record.status == StepRecord::Status::completed) {
         if (!record.result)
@@ -70,7 +68,16 @@ Json Context::step_json(std::string_view name, const StepOptions& options,
     }
     if (record.status == StepRecord::Status::failed)
         throw StepFailed(step, record.code, record.error);
-    return StepRun(*this, step, options).run(effect);
+    return std::nullopt;
+}
+
+Json Context::step_json(std::string_view name, const StepOptions& options,
+                        const std::function<Json(const Attempt&)>& effect) {
+    const std::string step = asked_for(name);
+    if (auto result = stored_result(step)) return *std::move(result);
+    StepRun run(*this, step, options);
+    if (auto adopted = run.begin()) return *std::move(adopted);
+    return run.end(effect);
 }
 
 void Context::undecodable(std::string_view name, const Json& stored, const std::string& why) {
@@ -288,6 +295,7 @@ bool Context::may_release_key() const {
 }
 
 void Context::stay_suspended() const {
+    if (std::this_thread::get_id() != replay_->thread) throw NestedUse{};
     if (replay_->suspended) throw Suspended{};
 }
 

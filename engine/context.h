@@ -3,6 +3,7 @@
 // belongs to one call of the function on one thread.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <functional>
 #include <memory>
@@ -53,6 +54,26 @@ struct StepOptions {
         {};  // adopted where that result was forgotten since; absent: stuck, result_forgotten
     Json request = nullptr;  // rendered request: stored with the intent, the same for every try
     Probe probe = {};
+};
+
+/// One of several steps that run at the same time.
+struct ParallelStep {
+    std::string name;
+    StepOptions options = {};  // without a once key
+    std::function<Json(const Attempt&)> effect;
+};
+
+/// How one of them ended: with a result, or failed for good.
+struct ParallelEnd {
+    std::optional<Json> result;
+    std::optional<StepFailed> failure;
+};
+
+inline constexpr int concurrency_default = 8;
+
+struct MapOptions {
+    int concurrency = concurrency_default;  // so many items at once, each in a thread
+    StepOptions step = {};                  // of each item; without a once key
 };
 
 /// Which of several signals of one name a wait gets.
@@ -115,6 +136,7 @@ struct Surroundings {
     Random& random;
     const StepDefaults& defaults;
     std::function<void(const Transitioned&)> observe = {};
+    bool threads = false;  // steps that run at the same time get threads; else one after another
     std::function<void()> due_now = {};  // something just became due for another worker
     std::stop_token draining = {};       // requested: begin no further step
     std::stop_token ending = {};         // requested: end the running attempt soon
@@ -164,18 +186,43 @@ class Context {
                 return Json(nullptr);
             });
         } else {
-            const Json stored =
-                step_json(name, options, [&](const Attempt& a) { return Json(effect(a)); });
-            try {
-                return stored.get<T>();
-            } catch (const Json::exception& error) {
-                undecodable(name, stored, error.what());
-            }
+            return decode<T>(name, step_json(name, options, [&](const Attempt& attempt) {
+                                 return Json(effect(attempt));
+                             }));
         }
     }
     template <class F>
     auto step(std::string_view name, F&& effect) {
         return step(name, StepOptions{}, std::forward<F>(effect));
+    }
+
+    /// Runs steps at the same time, at most `concurrency` of them, and returns how each ended, in
+    /// their order. Each is a step like any other, with a name, attempts and a checkpoint of its
+    /// own: what is finished never runs again, and one that has to wait for its next attempt keeps
+    /// none of the others from being finished first. Their effects run in threads of their own and
+    /// must not touch this context. `Parallel` and `map` are the typed forms.
+    std::vector<ParallelEnd> run_parallel(std::vector<ParallelStep> steps,
+                                          int concurrency = concurrency_default);
+
+    /// Calls `effect(item, attempt)` for every item, some at the same time, each as a step named
+    /// "<name>/<key(item)>", and returns the results in the items' order. When all have ended it
+    /// throws the first StepFailed, in that order.
+    template <class Items, class Key, class F>
+    auto map(std::string_view name, const Items& items, const Key& key, const F& effect,
+             const MapOptions& options = {}) {
+        using T = std::invoke_result_t<F, const typename Items::value_type&, const Attempt&>;
+        static_assert(StepResult<T> && !std::is_void_v<T>,
+                      "what map calls must return something that converts to and from JSON");
+        std::vector<ParallelStep> steps;
+        for (const auto& item : items)
+            steps.push_back({std::string(name) + "/" + std::string(key(item)), options.step,
+                             [&](const Attempt& attempt) { return Json(effect(item, attempt)); }});
+        std::vector<T> results;
+        for (const ParallelEnd& end : run_parallel(steps, options.concurrency)) {
+            if (end.failure) throw *end.failure;
+            results.push_back(decode<T>(steps[results.size()].name, *end.result));
+        }
+        return results;
     }
 
     /// Lets the instance sleep, holding no thread, and goes on when the time has come by the wall
@@ -194,11 +241,7 @@ class Context {
     std::optional<T> wait_for(std::string_view name, const WaitOptions& options = {}) {
         const std::optional<Json> signal = wait_for_json(name, options);
         if (!signal) return std::nullopt;
-        try {
-            return signal->get<T>();
-        } catch (const Json::exception& error) {
-            undecodable(name, *signal, error.what());
-        }
+        return decode<T>(name, *signal);
     }
 
     /// Starts another workflow as a child, in one transaction with the entry that says so, and
@@ -212,12 +255,16 @@ class Context {
     template <StepResult T = Json>
     T await_child(std::string_view name) {
         const Json output = await_child_json(name);
-        if constexpr (!std::is_void_v<T>) {
-            try {
-                return output.get<T>();
-            } catch (const Json::exception& error) {
-                undecodable(name, output, error.what());
-            }
+        if constexpr (!std::is_void_v<T>) return decode<T>(name, output);
+    }
+
+    /// A stored result as the code wants it; makes the instance stuck where it does not convert.
+    template <class T>
+    T decode(std::string_view name, const Json& stored) {
+        try {
+            return stored.get<T>();
+        } catch (const Json::exception& error) {
+            undecodable(name, stored, error.what());
         }
     }
 
@@ -231,10 +278,13 @@ class Context {
   private:
     friend class Worker;
     class StepRun;
+    class ParallelRun;
     struct Replay;  // the log folded by step, and what this call of the function has seen
 
     // What steps and sleeps are known by: suspends or makes stuck where the name is no good.
     std::string asked_for(std::string_view name);
+    // The result in the log, or nothing: then the step has to be run.
+    std::optional<Json> stored_result(const std::string& step);
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
     Json recorded(const char* kind, std::string_view name, const std::function<Json()>& draw);

@@ -30,6 +30,7 @@ struct Engine::Impl {
                        the_random,
                        options.steps,
                        options.on_transition,
+                       options.workers > 0,
                        [this] {
                            const std::lock_guard lock(mutex);
                            look_soon();

@@ -3,13 +3,18 @@
 #pragma once
 
 #include <set>
+#include <thread>
 
 #include "engine/context.h"
 #include "engine/step_log.h"
 
 namespace steplog {
 
+/// Thrown at an effect that runs beside others and uses the context. Not a std::exception.
+struct NestedUse {};
+
 struct Context::Replay {
+    const std::thread::id thread = std::this_thread::get_id();  // the only one that may use it
     StepLog log;
     std::set<std::string> asked;       // step names seen in this call
     std::map<std::string, int> drawn;  // recorded values without a name, by kind

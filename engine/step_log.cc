@@ -44,6 +44,7 @@ void StepRecord::apply(const Entry& entry) {
             number = entry.attempt;
             ++attempts;
             if (trying_since_ms == 0) trying_since_ms = entry.at_ms;
+            retry_at_ms = 0;
             if (entry.payload) request = entry.payload;
             doubt_before_ = (in_doubt || lost_since_ms > 0) && !flag_in(entry.data, "probed");
             if (lost_since_ms > 0) key_since_ms = std::min(key_since_ms, lost_since_ms);
@@ -59,6 +60,7 @@ void StepRecord::apply(const Entry& entry) {
             if (text_in(entry.data, "outcome") == to_string(Outcome::refused))
                 in_doubt = doubt_before_;
             remembered = flag_in(entry.data, "remembered");
+            retry_at_ms = entry.at_ms + number_in(entry.data, "delay_ms");
             code = text_in(entry.data, "code");
             error = text_in(entry.data, "error");
             status = Status::retried;
@@ -78,6 +80,7 @@ void StepRecord::apply(const Entry& entry) {
             if (status == Status::fresh) break;
             attempts = 0;
             trying_since_ms = 0;
+            retry_at_ms = 0;
             // Refused for certain: the provider may have stored its refusal under the key.
             if (!in_doubt && status != Status::started) {
                 ++generation;

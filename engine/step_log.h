@@ -18,6 +18,7 @@ struct StepRecord {
     int generation = 0;  // of the idempotency key for the next attempt
     std::int64_t key_since_ms = 0;     // first attempt under the present generation
     std::int64_t trying_since_ms = 0;  // first attempt since the last resume; 0: none yet
+    std::int64_t retry_at_ms = 0;      // the next attempt's time, when it was put off
     bool in_doubt = false;             // an attempt's effect may have happened
     bool remembered = false;           // …and the provider stored its answer under the key
     bool decided = false;              // a person said: repeat it although it is in doubt

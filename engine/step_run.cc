@@ -37,16 +37,17 @@ Context::StepRun::StepRun(Context& context, std::string name, const StepOptions&
     attempt_.number = record_.number + 1;
 }
 
-Json Context::StepRun::run(const std::function<Json(const Attempt&)>& effect) {
+std::optional<Json> Context::StepRun::begin() {
     context_.begin_no_more_if_draining();
     if (record_.in_doubt) {
-        if (auto adopted = resolve_doubt(record_.key_since_ms)) return *adopted;
+        if (auto adopted = resolve_doubt(record_.key_since_ms)) return adopted;
     } else if (record_.lost_since_ms > 0 && options_.once.empty()) {
         // What happens once is asked of its key first: another instance may have finished it.
-        if (auto adopted = resolve_doubt(record_.lost_since_ms)) return *adopted;
+        if (auto adopted = resolve_doubt(record_.lost_since_ms)) return adopted;
     }
-    if (auto adopted = write_intent()) return *adopted;
-    return invoke(effect);
+    auto adopted = write_intent();
+    begun_at_ms_ = now();
+    return adopted;
 }
 
 template <class Callable>
@@ -56,7 +57,6 @@ auto Context::StepRun::call(const Callable& callable) {
         bool& flag;
         ~Leave() { flag = false; }
     } leave{replay_.in_step};
-    begun_at_ms_ = now();
     auto result = callable(std::as_const(attempt_));
     context_.stay_suspended();  // a nested call may have suspended, and the effect swallowed it
     return result;
@@ -181,7 +181,7 @@ void Context::StepRun::use(const OnceVerdict& verdict) {
 // --- the effect
 // -----------------------------------------------------------------------------------
 
-Json Context::StepRun::invoke(const std::function<Json(const Attempt&)>& effect) {
+Json Context::StepRun::end(const std::function<Json(const Attempt&)>& effect) {
     Json result;
     try {
         result = call(effect);
@@ -195,6 +195,11 @@ Json Context::StepRun::invoke(const std::function<Json(const Attempt&)>& effect)
         try_again(error.what(), {.code = "unclassified", .outcome = Outcome::unknown});
     } catch (const Suspended&) {
         throw;
+    } catch (const NestedUse&) {
+        stuck("nested_step",
+              fmt::format("step {}, which runs beside others, used the workflow's context: a step "
+                          "may not contain steps",
+                          name_));
     } catch (...) {
         try_again("something that is not a std::exception was thrown",
                   {.code = "unclassified", .outcome = Outcome::unknown});

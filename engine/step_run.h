@@ -11,7 +11,14 @@ class Context::StepRun {
   public:
     StepRun(Context& context, std::string name, const StepOptions& options);
 
-    Json run(const std::function<Json(const Attempt&)>& effect);
+    /// The three parts of it: up to the durable intent (a result where none is needed), then the
+    /// effect with this attempt, then the outcome that `effect` returns or throws.
+    std::optional<Json> begin();
+    const Attempt& attempt() const { return attempt_; }
+    Json end(const std::function<Json(const Attempt&)>& effect);
+
+    /// When the next attempt may be made (Unix ms); what lies in the past: now.
+    std::int64_t retry_at_ms() const { return record_.retry_at_ms; }
 
   private:
     using Details = RetryableError::Details;
@@ -27,7 +34,6 @@ class Context::StepRun {
     Advance intent() const;
     void use(const OnceVerdict& verdict);
 
-    Json invoke(const std::function<Json(const Attempt&)>& effect);
     template <class Callable>
     auto call(const Callable& callable);
 
