@@ -77,7 +77,15 @@ Json Context::step_json(std::string_view name, const StepOptions& options,
     if (auto result = stored_result(step)) return *std::move(result);
     StepRun run(*this, step, options);
     if (auto adopted = run.begin()) return *std::move(adopted);
-    return run.end(effect);
+    return run.end(
+        [&](const Attempt& attempt) { return call_effect(step, options, attempt, effect); });
+}
+
+Json Context::call_effect(const std::string& step, const StepOptions& options,
+                          const Attempt& attempt,
+                          const std::function<Json(const Attempt&)>& effect) const {
+    EffectSeam* seam = surroundings_.effects;
+    return seam ? seam->call(step, options, attempt, effect) : effect(attempt);
 }
 
 void Context::undecodable(std::string_view name, const Json& stored, const std::string& why) {

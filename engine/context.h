@@ -129,6 +129,17 @@ struct Transitioned {
     std::int64_t took_ms = 0;  // of the attempt; of the whole instance for "finished"
 };
 
+/// The way in which effects and probes are called: a seam for tests, which count, replace or
+/// interrupt them, and for tracing. Called from any thread where steps run at the same time.
+class EffectSeam {
+  public:
+    virtual ~EffectSeam() = default;
+    virtual Json call(const std::string& step, const StepOptions& options, const Attempt& attempt,
+                      const std::function<Json(const Attempt&)>& effect) = 0;
+    virtual std::optional<Json> look(const std::string& step, const StepOptions& options,
+                                     const Attempt& attempt) = 0;
+};
+
 /// What a context needs of the engine around it. The references outlive it.
 struct Surroundings {
     Store& store;
@@ -137,6 +148,7 @@ struct Surroundings {
     const StepDefaults& defaults;
     std::function<void(const Transitioned&)> observe = {};
     bool threads = false;  // steps that run at the same time get threads; else one after another
+    EffectSeam* effects = nullptr;       // none: called as they are
     std::function<void()> due_now = {};  // something just became due for another worker
     std::stop_token draining = {};       // requested: begin no further step
     std::stop_token ending = {};         // requested: end the running attempt soon
@@ -283,6 +295,8 @@ class Context {
 
     // What steps and sleeps are known by: suspends or makes stuck where the name is no good.
     std::string asked_for(std::string_view name);
+    Json call_effect(const std::string& step, const StepOptions& options, const Attempt& attempt,
+                     const std::function<Json(const Attempt&)>& effect) const;
     // The result in the log, or nothing: then the step has to be run.
     std::optional<Json> stored_result(const std::string& step);
     Json step_json(std::string_view name, const StepOptions& options,

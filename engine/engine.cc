@@ -31,6 +31,7 @@ struct Engine::Impl {
                        options.steps,
                        options.on_transition,
                        options.workers > 0,
+                       options.effects,
                        [this] {
                            const std::lock_guard lock(mutex);
                            look_soon();

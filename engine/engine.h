@@ -18,6 +18,7 @@ struct EngineOptions {
     StepDefaults steps;
     std::function<void(const Transitioned&)> on_transition = {};  // any thread; must not block
     std::function<void(const std::string&)> on_fatal = {};  // the store failed: end the process
+    EffectSeam* effects = nullptr;  // how effects are called, for tests and tracing; outlives it
 };
 
 class Engine {

@@ -90,9 +90,11 @@ void Context::ParallelRun::launch(Branch& branch) {
     });
 }
 
-void Context::ParallelRun::call(Branch& branch) {
+void Context::ParallelRun::call(Branch& branch) const {
     try {
-        branch.returned = branch.step.effect(branch.run->attempt());
+        const ParallelStep& step = branch.step;
+        branch.returned =
+            context_.call_effect(step.name, step.options, branch.run->attempt(), step.effect);
     } catch (...) {
         branch.thrown = std::current_exception();
     }

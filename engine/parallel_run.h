@@ -32,7 +32,7 @@ class Context::ParallelRun {
     void prepare(Branch& branch);
     void begin(Branch& branch);
     void launch(Branch& branch);
-    static void call(Branch& branch);
+    void call(Branch& branch) const;
     void settle(Branch& branch);
     Branch& wait_for_one();
 

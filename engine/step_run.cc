@@ -90,7 +90,10 @@ std::optional<Json> Context::StepRun::resolve_doubt(std::int64_t key_since_ms) {
 
 std::optional<Json> Context::StepRun::look() {
     try {
-        return call(options_.probe);
+        EffectSeam* seam = context_.surroundings_.effects;
+        return call([&](const Attempt& attempt) {
+            return seam ? seam->look(name_, options_, attempt) : options_.probe(attempt);
+        });
     } catch (const RetryableError& error) {
         Details details = error.details();
         details.outcome = Outcome::unknown;
