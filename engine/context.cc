@@ -74,11 +74,42 @@ std::optional<Json> Context::stored_result(const std::string& step) {
 Json Context::step_json(std::string_view name, const StepOptions& options,
                         const std::function<Json(const Attempt&)>& effect) {
     const std::string step = asked_for(name);
-    if (auto result = stored_result(step)) return *std::move(result);
-    StepRun run(*this, step, options);
-    if (auto adopted = run.begin()) return *std::move(adopted);
-    return run.end(
-        [&](const Attempt& attempt) { return call_effect(step, options, attempt, effect); });
+    std::optional<Json> result = stored_result(step);
+    if (!result) {
+        StepRun run(*this, step, options);
+        result = run.begin();
+        if (!result)
+            result = run.end([&](const Attempt& attempt) {
+                return call_effect(step, options, attempt, effect);
+            });
+    }
+    remember_undo(step, options, *result);
+    return *std::move(result);
+}
+
+void Context::remember_undo(const std::string& step, const StepOptions& options,
+                            const Json& result) {
+    if (options.undo) replay_->undoable.push_back({step, options, result});
+}
+
+// In reverse order, each as a step of its own: what was undone once is not undone again.
+void Context::undo_finished_steps() {
+    while (!replay_->undoable.empty()) {
+        const Replay::Undoable done = std::move(replay_->undoable.back());
+        replay_->undoable.pop_back();
+        try {
+            step_json("undo " + done.step,
+                      {.provider = done.options.provider,
+                       .idempotency_window = done.options.idempotency_window},
+                      [&](const Attempt& attempt) {
+                          done.options.undo(attempt, done.result);
+                          return Json(nullptr);
+                      });
+        } catch (const StepFailed& refused) {
+            stuck("undo_failed",
+                  fmt::format("{} cannot be taken back: {}", done.step, refused.what()));
+        }
+    }
 }
 
 Json Context::call_effect(const std::string& step, const StepOptions& options,

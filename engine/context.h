@@ -39,6 +39,10 @@ struct Attempt {
 /// result. It must change nothing.
 using Probe = std::function<std::optional<Json>(const Attempt&)>;
 
+/// Takes back what a finished step did: given a new attempt and the step's result. Must bear being
+/// called again, as an effect must; its attempts share one idempotency key.
+using Undo = std::function<void(const Attempt&, const Json& result)>;
+
 /// What happens to an attempt in doubt that can be neither probed nor repeated under its key.
 enum class Repeat { at_least_once, at_most_once };
 
@@ -54,6 +58,7 @@ struct StepOptions {
         {};  // adopted where that result was forgotten since; absent: stuck, result_forgotten
     Json request = nullptr;  // rendered request: stored with the intent, the same for every try
     Probe probe = {};
+    Undo undo = {};  // where the instance fails or is cancelled after this step has finished
 };
 
 /// One of several steps that run at the same time.
@@ -103,6 +108,14 @@ Probe probe(F&& find) {
     return [find = std::forward<F>(find)](const Attempt& attempt) -> std::optional<Json> {
         if (auto found = find(attempt)) return Json(*found);
         return std::nullopt;
+    };
+}
+
+/// Turns a callable (const T& result, const Attempt&) into an Undo.
+template <class T, class F>
+Undo undo(F&& take_back) {
+    return [take_back = std::forward<F>(take_back)](const Attempt& attempt, const Json& result) {
+        take_back(result.get<T>(), attempt);
     };
 }
 
@@ -299,6 +312,8 @@ class Context {
                      const std::function<Json(const Attempt&)>& effect) const;
     // The result in the log, or nothing: then the step has to be run.
     std::optional<Json> stored_result(const std::string& step);
+    void remember_undo(const std::string& step, const StepOptions& options, const Json& result);
+    void undo_finished_steps();
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
     Json recorded(const char* kind, std::string_view name, const std::function<Json()>& draw);

@@ -45,7 +45,10 @@ void Context::ParallelRun::prepare(Branch& branch) {
     } catch (const StepFailed& failure) {
         branch.end.failure = failure;
     }
-    if (!branch.end.result && !branch.end.failure) waiting_.push_back(&branch);
+    if (branch.end.result)
+        context_.remember_undo(name, branch.step.options, *branch.end.result);
+    else if (!branch.end.failure)
+        waiting_.push_back(&branch);
 }
 
 void Context::ParallelRun::begin(Branch& branch) {
@@ -125,7 +128,9 @@ template <class Part>
 std::optional<Json> Context::ParallelRun::watch(Branch& branch, const Part& part) {
     Replay& replay = *context_.replay_;
     try {
-        return part();
+        std::optional<Json> result = part();
+        if (result) context_.remember_undo(branch.step.name, branch.step.options, *result);
+        return result;
     } catch (const StepFailed& failure) {
         branch.end.failure = failure;
     } catch (const Suspended&) {

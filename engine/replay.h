@@ -14,11 +14,19 @@ namespace steplog {
 struct NestedUse {};
 
 struct Context::Replay {
+    // A finished step that can be taken back.
+    struct Undoable {
+        std::string step;
+        StepOptions options;
+        Json result;
+    };
+
     const std::thread::id thread = std::this_thread::get_id();  // the only one that may use it
     StepLog log;
     std::set<std::string> asked;       // step names seen in this call
     std::map<std::string, int> drawn;  // recorded values without a name, by kind
     std::vector<NewEntry> recorded;    // values that go with whatever is written next
+    std::vector<Undoable> undoable;    // in the order in which the function asked for them
     bool in_step = false;
     bool suspended = false;                 // sticks: user code cannot lose it
     bool abandoned = false;                 // the instance is no longer ours to write

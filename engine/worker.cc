@@ -92,19 +92,27 @@ Advance Worker::call(Context& context) const {
     const Json input = Json::parse(*claimed.input, nullptr, false);
     if (input.is_discarded()) return stuck(context, "undecodable_input", "its input is not JSON");
     try {
-        Json output = workflow->run(context, input);
-        context.await_children();
-        Advance parting{.instance = claimed.seq, .epoch = claimed.epoch, .progress = true};
-        parting.to = Transition{.to = State::completed, .output = to_text(output)};
-        return parting;
+        return follow(context, *workflow, input);
     } catch (const Suspended&) {
         return {};
-    } catch (const PermanentError& error) {
-        return failed(context, *workflow, error);
     } catch (const std::exception& error) {
         return unclassified(context, error.what());
     } catch (...) {
         return unclassified(context, "something that is not a std::exception was thrown");
+    }
+}
+
+Advance Worker::follow(Context& context, const Workflow& workflow, const Json& input) const {
+    const Claimed& claimed = context.claimed_;
+    try {
+        Json output = workflow.run(context, input);
+        context.await_children();
+        Advance parting{.instance = claimed.seq, .epoch = claimed.epoch, .progress = true};
+        parting.to = Transition{.to = State::completed, .output = to_text(output)};
+        return parting;
+    } catch (const PermanentError& error) {
+        if (workflow.on_failure == OnFailure::fail) context.undo_finished_steps();
+        return failed(context, workflow, error);
     }
 }
 
