@@ -207,6 +207,15 @@ std::vector<EventRow> Inspector::events(bool unrouted, int limit) {
     }
 }
 
+// What retention leaves although it ended before ?1: whose parent is unfinished, and the ancestors
+// of whoever stays.
+constexpr const char* kept_for_family =
+    "WITH RECURSIVE family(seq) AS (SELECT c.seq FROM instances c JOIN instances p ON "
+    "p.seq=c.parent WHERE p.finished_at_ms IS NULL UNION SELECT parent FROM instances WHERE "
+    "parent NOTNULL AND finished_at_ms IS NULL UNION SELECT parent FROM instances WHERE parent "
+    "NOTNULL AND finished_at_ms>=?1 UNION SELECT i.parent FROM family JOIN instances i ON "
+    "i.seq=family.seq WHERE i.parent NOTNULL) ";
+
 // The same rules as Store::purge, as if it went on until nothing is left (a test compares).
 Purged Inspector::purgeable(Ms older_than) {
     const std::int64_t now_ms = clock_.now_ms();
@@ -214,19 +223,24 @@ Purged Inspector::purgeable(Ms older_than) {
     const std::int64_t received_before_ms = now_ms - std::max(older_than, events_kept_min).count();
     Purged purgeable;
     const std::int64_t newest_event = file_.read([&](Statements& statements) {
-        Query ended(statements, "SELECT count(*) FROM instances WHERE finished_at_ms<?",
-                    finished_before_ms);
+        static const std::string counting =
+            std::string(kept_for_family) +
+            "SELECT count(*) FROM instances WHERE finished_at_ms<?1 AND seq NOT IN family";
+        Query ended(statements, counting.c_str(), finished_before_ms);
         if (ended.next()) purgeable.instances = static_cast<int>(ended.integer(0));
         Query newest(statements, "SELECT max(seq) FROM events");
         return newest.next() ? newest.integer(0) : 0;
     });
     for (std::int64_t upper = newest_event; upper > 0; upper -= window)
         purgeable.events += file_.read([&](Statements& statements) {
-            Query gone(statements,
-                       "SELECT count(*) FROM events LEFT JOIN instances ON "
-                       "instances.seq=events.instance WHERE events.seq<=? AND events.seq>? AND "
-                       "received_at_ms<? AND (instances.seq IS NULL OR finished_at_ms<?)",
-                       upper, upper - window, received_before_ms, finished_before_ms);
+            static const std::string counting =
+                std::string(kept_for_family) +
+                "SELECT count(*) FROM events LEFT JOIN instances ON "
+                "instances.seq=events.instance WHERE events.seq<=?2 AND events.seq>?3 AND "
+                "received_at_ms<?4 AND (instances.seq IS NULL OR (finished_at_ms<?1 AND "
+                "instances.seq NOT IN family))";
+            Query gone(statements, counting.c_str(), finished_before_ms, upper, upper - window,
+                       received_before_ms);
             return gone.next() ? static_cast<int>(gone.integer(0)) : 0;
         });
     return purgeable;

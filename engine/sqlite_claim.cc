@@ -56,9 +56,12 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
         if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck &&
             !found.asked_to_end)
             result.solo = true;
+    bool some_ended = false;
     for (Due& found : due) {
+        if (some_ended && !is_due(found.row.seq)) continue;  // it has gone with its parent
         if (found.asked_to_end) {
             end_as_asked(found.row);
+            some_ended = true;
             continue;
         }
         if (found.deaths >= deaths_until_stuck) {
@@ -84,6 +87,11 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
     if (scheduled && (!result.next_due_ms || *scheduled < *result.next_due_ms))
         result.next_due_ms = scheduled;
     return result;
+}
+
+bool SqliteTransitions::is_due(std::int64_t seq) {
+    return Query(statements_, "SELECT 1 FROM instances WHERE seq=? AND due_at_ms<=?", seq, now())
+        .next();
 }
 
 Claimed SqliteTransitions::take(Due due) {

@@ -237,10 +237,13 @@ Purged SqliteTransitions::purge(const PurgeRequest& request) {
 int SqliteTransitions::purge_instances(std::int64_t finished_before_ms, int limit) {
     std::vector<std::int64_t> ended;
     {
-        Query find(
-            statements_,
-            "SELECT seq FROM instances WHERE finished_at_ms<? ORDER BY finished_at_ms LIMIT ?",
-            finished_before_ms, limit);
+        // Children go before their parent, by which a forgotten customer's are found, and after its
+        // end, because it may still ask how they ended.
+        Query find(statements_,
+                   "SELECT seq FROM instances i WHERE finished_at_ms<? AND NOT EXISTS (SELECT 1 "
+                   "FROM instances WHERE parent=i.seq) AND NOT EXISTS (SELECT 1 FROM instances "
+                   "WHERE seq=i.parent AND finished_at_ms IS NULL) ORDER BY finished_at_ms LIMIT ?",
+                   finished_before_ms, limit);
         while (find.next()) ended.push_back(find.integer(0));
     }
     for (const std::int64_t seq : ended) {
@@ -252,7 +255,6 @@ int SqliteTransitions::purge_instances(std::int64_t finished_before_ms, int limi
               seq)
             .run();
         delete_signals(statements_, seq);
-        Query(statements_, "UPDATE instances SET parent=NULL WHERE parent=?", seq).run();
         Query(statements_, "DELETE FROM entries WHERE instance=?", seq).run();
         Query(statements_, "DELETE FROM instances WHERE seq=?", seq).run();
     }

@@ -93,6 +93,7 @@ class SqliteTransitions {
     bool key_is_held(const std::string& key);
     std::int64_t draw_ticket();
     void promote_next(const std::string& key);
+    bool is_due(std::int64_t seq);
     Claimed take(Due due);
     void load_log(Claimed& claimed, const Due& due);
     void make_stuck(const Due& due, const std::string& code, const std::string& message);

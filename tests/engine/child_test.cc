@@ -172,6 +172,46 @@ TEST_F(Family, IsPurgedInAnyOrder) {
     EXPECT_EQ(house.sql("SELECT count(*) FROM payloads"), "0");
 }
 
+TEST_F(Family, KeepsAChildForAParentThatMayStillAsk) {
+    house.add("patient", [](Context& ctx, const Json&) {
+        ctx.start_child("pay", "payment", {{"amount", 7}});
+        ctx.wait_for("go");
+        return Json(ctx.await_child<std::string>("pay"));
+    });
+    house.start("p", "patient");
+    house.engine().run_until_idle();
+    EXPECT_EQ(house.state("p/pay"), "completed");
+    house.clock.advance(hours(1000));
+    Inspector inspector(house.database(), house.clock);
+    EXPECT_EQ(inspector.purgeable(Ms(1)).instances, 0);
+    EXPECT_EQ(house.store().purge({.older_than = Ms(1)}).get().instances, 0);
+    house.engine().signal({.instance = "p", .name = "go"});
+    house.run_to_the_end();
+    EXPECT_EQ(house.state("p"), "completed");
+    house.clock.advance(hours(1));
+    EXPECT_EQ(inspector.purgeable(Ms(1)).instances, 2);
+    EXPECT_EQ(house.store().purge({.older_than = Ms(1)}).get().instances, 1) << "the child first";
+    EXPECT_EQ(house.store().purge({.older_than = Ms(1)}).get().instances, 1);
+}
+
+// A forgotten customer's children are found by their parent.
+TEST_F(Family, KeepsAParentAsLongAsItsChild) {
+    sleeps = true;
+    awaits = false;
+    options.on_close = OnParentClose::abandon;
+    begin();
+    house.engine().signal({.instance = "p", .name = "go"});
+    house.engine().run_until_idle();
+    ASSERT_EQ(house.state("p"), "completed");
+    house.clock.advance(Ms(hours(1)) - Ms(1));
+    Inspector inspector(house.database(), house.clock);
+    EXPECT_EQ(inspector.purgeable(Ms(1)).instances, 0);
+    EXPECT_EQ(house.store().purge({.older_than = Ms(1)}).get().instances, 0);
+    house.run_to_the_end();
+    house.clock.advance(hours(1));
+    EXPECT_EQ(inspector.purgeable(Ms(1)).instances, 2);
+}
+
 TEST_F(Family, IsForgottenWithItsParent) {
     house.start("p", "parent", Json::object(), "cus_1");
     house.run_to_the_end();

@@ -271,12 +271,6 @@ std::string Simulation::any_instance(Dice& dice) const {
     return which->second.id;
 }
 
-const Errand* Simulation::errand_of(const std::string& instance) const {
-    for (const Errand& errand : errands_)
-        if (errand.id == instance) return &errand;
-    return nullptr;
-}
-
 void Simulation::resume_one(Dice& dice) {
     const std::string id = dice.below(20) ? any_instance(dice) : "nobody";
     if (!id.empty()) resume(id);
@@ -286,7 +280,7 @@ void Simulation::resume_one(Dice& dice) {
 void Simulation::resume(const std::string& id) {
     const ReferenceInstance* instance = watch_.truth().find(id);
     const std::string step = instance ? instance->step : "";
-    const Errand* errand = errand_of(id);
+    const auto errand = instance ? errand_of(*instance) : std::nullopt;
     try {
         if (life_->engine().resume({.ids = {id}, .actor = "somebody"}).ids.empty()) return;
     } catch (const StoreError& error) {

@@ -59,7 +59,6 @@ class Simulation {
     bool disk_is_full();
     void failed(const StoreError& error);
     std::string any_instance(Dice& dice) const;
-    const Errand* errand_of(const std::string& instance) const;
 
     // The end.
     void finish();
@@ -67,7 +66,7 @@ class Simulation {
     bool resume_stuck();
     void check_end();
     void check_errand(const Errand& errand, const ReferenceInstance& instance);
-    void check_waiting();
+    bool may_stay(const ReferenceInstance& instance) const;
     void check_promises();
 
     Stage& stage_;

@@ -102,7 +102,8 @@ std::string Comparison::of_instances(const Reference& reference) {
         "owner, "
         "epoch, deaths, key, key_ticket, holds_key, on_stuck, step, attempt, error_code, error, "
         "log_length, created_at_ms, updated_at_ms, finished_at_ms, "
-        "cancel_requested_at_ms, plain(i.id, i.body, i.data_key_id), plain(o.id, o.body, "
+        "cancel_requested_at_ms, parent, on_parent_close, plain(i.id, i.body, i.data_key_id), "
+        "plain(o.id, o.body, "
         "o.data_key_id) "
         "FROM instances LEFT JOIN payloads i ON i.id=input_payload "
         "LEFT JOIN payloads o ON o.id=output_payload ORDER BY seq");
@@ -126,6 +127,9 @@ std::string Comparison::of_instances(const Reference& reference) {
         row.expect("created_at_ms", i.created_at_ms).expect("updated_at_ms", i.updated_at_ms);
         row.expect("finished_at_ms", said(i.finished_at_ms));
         row.expect("cancel_requested_at_ms", said(i.cancel_requested_at_ms));
+        row.expect("parent", said(i.parent));
+        row.expect("on_parent_close",
+                   i.on_parent_close ? std::string(to_string(*i.on_parent_close)) : "NULL");
         row.expect("input", i.input);
         row.expect("output", said(i.output));
         if (!row.difference.empty()) return row.difference;

@@ -53,8 +53,8 @@ bool Simulation::resume_stuck() {
     std::vector<std::string> stuck;
     for (const auto& [seq, instance] : watch_.truth().instances()) {
         if (instance.state != State::stuck) continue;
-        const Errand* errand = errand_of(instance.id);
-        if (!errand || errand->hopeless() != instance.error_code) stuck.push_back(instance.id);
+        const auto errand = errand_of(instance);
+        if (!errand || !errand->hopeless(instance.error_code)) stuck.push_back(instance.id);
     }
     for (const std::string& id : stuck) resume(id);
     return !stuck.empty();
@@ -65,7 +65,7 @@ void Simulation::check_end() {
     for (const auto& [seq, instance] : watch_.truth().instances()) all[instance.id] = instance;
     bool purchase_completed = true, purchase_cancelled = false;
     for (const auto& [id, instance] : all) {
-        const Errand* errand = errand_of(id);
+        const auto errand = errand_of(instance);
         played_.cancelled += instance.state == State::cancelled;
         if (errand)
             check_errand(*errand, instance);
@@ -74,7 +74,10 @@ void Simulation::check_end() {
             purchase_cancelled = purchase_cancelled || instance.state == State::cancelled;
         }
     }
-    check_waiting();
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (!is_finished(instance.state) && !may_stay(instance))
+            watch_.find("unfinished", fmt::format("{} is {} {}", instance.id,
+                                                  to_string(instance.state), instance.error_code));
     if (purchase_ && watch_.clean()) purchase_->check_result(purchase_completed);
     if (purchase_ && !purchase_completed && !purchase_cancelled && watch_.clean())
         watch_.find("unfinished", "a purchase");
@@ -101,23 +104,19 @@ void Simulation::check_errand(const Errand& errand, const ReferenceInstance& ins
     }
 }
 
-// Whoever is not at its end is hopeless, or waits for somebody who is.
-void Simulation::check_waiting() {
-    std::map<std::string, const ReferenceInstance*> holders;
-    for (const auto& [seq, instance] : watch_.truth().instances())
-        if (instance.holds_key) holders[instance.key] = &instance;
-    for (const auto& [seq, instance] : watch_.truth().instances()) {
-        if (is_finished(instance.state)) continue;
-        const Errand* errand = errand_of(instance.id);
-        const bool hopeless =
-            errand && instance.state == State::stuck && errand->hopeless() == instance.error_code;
-        const auto holder = holders.find(instance.key);
-        const bool behind = instance.state == State::queued && holder != holders.end() &&
-                            holder->second->state == State::stuck;
-        if (!hopeless && !behind)
-            watch_.find("unfinished", fmt::format("{} is {} {}", instance.id,
-                                                  to_string(instance.state), instance.error_code));
+// Whoever is not at its end is hopeless, or waits for somebody who is. Keys, and children, are
+// waited for in one direction only, so this comes to an end.
+bool Simulation::may_stay(const ReferenceInstance& instance) const {
+    const auto errand = errand_of(instance);
+    if (instance.state == State::stuck) return errand && errand->hopeless(instance.error_code);
+    if (instance.state == State::waiting && instance.waits_for == WaitsFor::child) {
+        const ReferenceInstance* child = watch_.truth().find(instance.waits_detail);
+        return child && !is_finished(child->state) && may_stay(*child);
     }
+    if (instance.state != State::queued) return false;
+    for (const auto& [seq, other] : watch_.truth().instances())
+        if (other.holds_key && other.key == instance.key) return may_stay(other);
+    return false;
 }
 
 // The engine's own check of its promises must agree. It takes long: now and then.

@@ -29,12 +29,15 @@ struct Errand {
     NewInstance new_instance() const;
     /// Null when no step of the plan is named so.
     std::optional<PlannedStep> step(const std::string& name) const;
-    /// Why nobody can ever make it go on; "" when it must come to its end.
-    std::string hopeless() const;
+    /// Whether nobody can ever make it go on once it is stuck with this code.
+    bool hopeless(const std::string& code) const;
 };
 
 /// The n-th errand under this seed.
 Errand make_errand(std::uint64_t seed, int number);
+
+/// What an instance is about, whoever started it; nothing when it is no errand.
+std::optional<Errand> errand_of(const ReferenceInstance& instance);
 
 void register_errands(Registry& registry, Outside& outside, const Deployed& deployed);
 

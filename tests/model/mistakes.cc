@@ -144,6 +144,8 @@ class MistakenStore : public Forwarding {
     }
     // Whoever held the instance once may still write, as if the newest claim were his.
     std::future<Advanced> advance(Advance advance) override {
+        if (mistake_ == Mistake::abandons_children && advance.start_child)
+            advance.start_child->on_close = OnParentClose::abandon;
         const auto epoch = memory_.epochs.find(advance.instance);
         const bool stale = epoch != memory_.epochs.end() && epoch->second > advance.epoch;
         if (mistake_ != Mistake::ignores_epochs || !stale)
@@ -174,7 +176,8 @@ const char* to_string(Mistake mistake) {
                                                                 "outcomes kept to itself",
                                                                 "going on when cancelled",
                                                                 "epochs ignored",
-                                                                "duplicates not folded"};
+                                                                "duplicates not folded",
+                                                                "children abandoned"};
     return words.at(static_cast<std::size_t>(mistake));
 }
 

@@ -28,9 +28,10 @@ enum class Mistake {
     goes_on_when_cancelled,
     // between the watched store and its file: something else is written
     ignores_epochs,
-    folds_no_duplicates
+    folds_no_duplicates,
+    abandons_children
 };
-inline constexpr int mistakes = static_cast<int>(Mistake::folds_no_duplicates) + 1;
+inline constexpr int mistakes = static_cast<int>(Mistake::abandons_children) + 1;
 
 const char* to_string(Mistake mistake);
 

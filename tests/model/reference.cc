@@ -18,7 +18,8 @@ constexpr int deaths_until_stuck = 5;
 
 // What an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
-    return advance.once_claim || advance.take_key || advance.await_signal ||
+    return advance.once_claim || advance.take_key || advance.await_signal || advance.start_child ||
+           advance.await_child ||
            std::any_of(advance.entries.begin(), advance.entries.end(),
                        [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
 }
@@ -179,6 +180,7 @@ Claimed Reference::hand_over(const Instance& instance) const {
 // ----------------------------------------------------------------------------------------
 
 ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request) {
+    acting_ = owner;
     const auto may_take = [&](const Instance& instance) {
         return instance.due_at_ms && !(instance.state == State::running && instance.owner == owner);
     };
@@ -200,6 +202,8 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
     };
     result.solo = std::any_of(due.begin(), due.end(), [&](Instance* i) { return suspect(*i); });
     for (Instance* instance : due) {
+        if (!may_take(*instance) || *instance->due_at_ms > now_ms)
+            continue;  // went with its parent
         if (instance->cancel_requested_at_ms) {
             end_as_asked(*instance, now_ms, "");
             continue;
@@ -252,6 +256,7 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     if (found == instances_.end() || found->second.epoch != advance.epoch ||
         found->second.owner != owner || found->second.state != State::running)
         refuse(StoreError::Kind::fenced, "the instance was claimed by someone else since");
+    acting_ = owner;
     Instance& instance = found->second;
     Advanced advanced;
     if (instance.cancel_requested_at_ms && begins_something(advance)) {
@@ -268,6 +273,7 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
             once->second.instance != instance.seq)
             refuse(StoreError::Kind::constraint, "it does not hold its once key");
     }
+    if (advance.await_child) require_awaitable(instance, *advance.await_child);
 
     if (advance.once_claim) {
         advanced.once = claim_once(instance, now_ms, *advance.once_claim);
@@ -286,6 +292,9 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     if (advance.once_settle) settle_once(instance, now_ms, *advance.once_settle);
     if (advance.await_signal)
         advanced.awaited = await_signal(instance, now_ms, *advance.await_signal);
+    if (advance.start_child) start_child(instance, now_ms, *advance.start_child);
+    if (advance.await_child)
+        advanced.child_end = await_child(instance, now_ms, *advance.await_child);
     if (!advance.step.empty()) {
         instance.step = advance.step;
         instance.attempt = advance.attempt;
@@ -299,6 +308,11 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
               .waits_for = WaitsFor::signal,
               .waits_detail = advance.await_signal->signal,
               .due_at_ms = advance.await_signal->until_ms});
+    if (advance.await_child && !advanced.child_end)
+        move(instance, now_ms,
+             {.to = State::waiting,
+              .waits_for = WaitsFor::child,
+              .waits_detail = advance.await_child->child});
     if (!advance.to) return advanced;
     advanced.cancelled = instance.cancel_requested_at_ms && !is_finished(advance.to->to);
     if (advanced.cancelled)
@@ -340,6 +354,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
             once.updated_at_ms = now_ms;
             wake_waiters(key, now_ms);
         }
+        leave_family(instance, now_ms);
     }
     if (lets_go) pass_on(instance.key, now_ms);
 }

@@ -55,6 +55,9 @@ struct ReferenceInstance {
 
     std::optional<std::string> sealed_for;  // the subject of its input's data key
 
+    std::optional<std::int64_t> parent;
+    std::optional<OnParentClose> on_parent_close;
+
     bool finished(const std::string& step_name) const;
 };
 
@@ -133,8 +136,16 @@ class Reference {
     void wake_waiters(const std::string& once_key, std::int64_t now_ms);
     void put_back_to_work(Instance& instance, std::int64_t now_ms);
     Awaited await_signal(Instance& instance, std::int64_t now_ms, const AwaitSignal& wait);
+    void start_child(Instance& parent, std::int64_t now_ms, const StartChild& start);
+    std::optional<ChildEnd> await_child(Instance& parent, std::int64_t now_ms,
+                                        const AwaitChild& wait);
+    void require_awaitable(const Instance& parent, const AwaitChild& wait) const;
+    void leave_family(const Instance& instance, std::int64_t now_ms);
     void move(Instance& instance, std::int64_t now_ms, const Transition& to);
     std::string resume_one(Instance& instance, std::int64_t now_ms, const ResumeRequest& request);
+    void cancel_one(const std::string& id, std::int64_t now_ms, const CancelRequest& request,
+                    Cancelled& cancelled);
+    bool goes_with_retention(const Instance& instance, std::int64_t finished_before_ms) const;
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
     void end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
 
@@ -145,6 +156,7 @@ class Reference {
     std::map<std::string, Json> asked_to_end_;  // by instance: who asked last, and why
     std::vector<ReferenceDataKey> data_keys_;
     std::string master_;
+    std::int64_t acting_ = 0;  // whose operation this is: an owner
     std::int64_t last_seq_ = 0, owners_ = 0, tickets_ = 0, audited_ = 0;
 };
 

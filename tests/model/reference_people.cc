@@ -73,31 +73,35 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
 }
 
 Cancelled Reference::cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request) {
+    acting_ = owner;
     Cancelled cancelled;
-    for (const std::string& id : request.ids) {
-        const Instance* found = find(id);
-        if (!found || is_finished(found->state)) {
-            cancelled.skipped.push_back({id, "not there, or at its end"});
-            continue;
-        }
-        Instance& instance = instances_.at(found->seq);
-        Json said = {{"by", request.actor}};
-        if (!request.reason.empty()) said["reason"] = request.reason;
-        if (instance.state == State::running && instance.owner == owner) {
-            cancelled.requested.push_back(id);
-            if (instance.cancel_requested_at_ms) continue;
-            instance.cancel_requested_at_ms = now_ms;
-            asked_to_end_[id] = std::move(said);
-        } else {
-            cancelled.ids.push_back(id);
-            asked_to_end_[id] = said;
-            said["was"] = to_string(instance.state);
-            if (!instance.error_code.empty()) said["code"] = instance.error_code;
-            end_cancelled(instance, now_ms, std::move(said));
-        }
-        ++audited_;
-    }
+    for (const std::string& id : request.ids) cancel_one(id, now_ms, request, cancelled);
     return cancelled;
+}
+
+void Reference::cancel_one(const std::string& id, std::int64_t now_ms, const CancelRequest& request,
+                           Cancelled& cancelled) {
+    const Instance* found = find(id);
+    if (!found || is_finished(found->state)) {
+        cancelled.skipped.push_back({id, "not there, or at its end"});
+        return;
+    }
+    Instance& instance = instances_.at(found->seq);
+    Json said = {{"by", request.actor}};
+    if (!request.reason.empty()) said["reason"] = request.reason;
+    if (instance.state == State::running && instance.owner == acting_) {
+        cancelled.requested.push_back(id);
+        if (instance.cancel_requested_at_ms) return;
+        instance.cancel_requested_at_ms = now_ms;
+        asked_to_end_[id] = std::move(said);
+    } else {
+        cancelled.ids.push_back(id);
+        asked_to_end_[id] = said;
+        said["was"] = to_string(instance.state);
+        if (!instance.error_code.empty()) said["code"] = instance.error_code;
+        end_cancelled(instance, now_ms, std::move(said));
+    }
+    ++audited_;
 }
 
 void Reference::end_cancelled(Instance& instance, std::int64_t now_ms, Json said) {
@@ -129,14 +133,22 @@ Rotated Reference::rotate_keys(const RotateRequest& request) {
     return rotated;
 }
 
+// A parent may still ask how its child ended, and a forgotten customer's children are found by it.
+bool Reference::goes_with_retention(const Instance& instance,
+                                    std::int64_t finished_before_ms) const {
+    if (!instance.finished_at_ms || *instance.finished_at_ms >= finished_before_ms) return false;
+    if (instance.parent && !is_finished(instances_.at(*instance.parent).state)) return false;
+    return std::none_of(instances_.begin(), instances_.end(),
+                        [&](const auto& row) { return row.second.parent == instance.seq; });
+}
+
 Purged Reference::purge(std::int64_t now_ms, const PurgeRequest& request) {
     const std::int64_t finished_before_ms = now_ms - request.older_than.count();
     const std::int64_t received_before_ms =
         now_ms - std::max(request.older_than, events_kept_min).count();
     std::vector<const Instance*> ended;
     for (const auto& [seq, instance] : instances_)
-        if (instance.finished_at_ms && *instance.finished_at_ms < finished_before_ms)
-            ended.push_back(&instance);
+        if (goes_with_retention(instance, finished_before_ms)) ended.push_back(&instance);
     std::stable_sort(ended.begin(), ended.end(), [](const Instance* left, const Instance* right) {
         return *left->finished_at_ms < *right->finished_at_ms;
     });

@@ -58,9 +58,15 @@ std::string said(const std::optional<Awaited>& awaited) {
     return fmt::format("{} {}", static_cast<int>(awaited->kind), said(awaited->payload));
 }
 
+std::string said(const std::optional<ChildEnd>& end) {
+    if (!end) return "nothing";
+    return fmt::format("{} {} {} {}", to_string(end->state), end->code, end->error,
+                       said(end->output));
+}
+
 std::string said(const Advanced& advanced) {
     std::string text =
-        "awaited " + said(advanced.awaited) + " " +
+        "awaited " + said(advanced.awaited) + " child " + said(advanced.child_end) + " " +
         fmt::format("queued {} cancelled {} once [{}] next {}", advanced.queued, advanced.cancelled,
                     advanced.once ? said(*advanced.once) : "", said(advanced.next));
     for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
@@ -101,6 +107,10 @@ std::string told(const Advance& advance) {
     if (advance.once_settle) text += " settles " + advance.once_settle->key;
     if (advance.take_key) text += " takes key " + *advance.take_key;
     if (advance.await_signal) text += " waits for " + advance.await_signal->signal;
+    if (advance.start_child)
+        text += fmt::format(" starts {} ({})", advance.start_child->instance.id,
+                            to_string(advance.start_child->on_close));
+    if (advance.await_child) text += " waits for the end of " + advance.await_child->child;
     if (advance.to)
         text += fmt::format(
             " -> {} {} {}", to_string(advance.to->to), advance.to->error_code,

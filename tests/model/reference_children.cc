@@ -1,0 +1,64 @@
+// What children and their parents do to each other in what a store must contain.
+#include <algorithm>
+
+#include "tests/model/reference.h"
+
+namespace steplog::testing {
+
+void Reference::start_child(Instance& parent, std::int64_t now_ms, const StartChild& start) {
+    append(parent, now_ms,
+           {.step = start.name,
+            .kind = EntryKind::child,
+            .data = {{"child", start.instance.id},
+                     {"workflow", start.instance.workflow},
+                     {"on_close", to_string(start.on_close)}}});
+    if (find(start.instance.id)) return;
+    std::optional<std::string> sealed_for = parent.sealed_for;
+    if (!sealed_for) sealed_for = seal_for(parent.key);
+    const Accepted started =
+        this->start(acting_, now_ms, start.instance, *start.instance.input, false);
+    Instance& child = instances_.at(started.instance);
+    child.parent = parent.seq;
+    child.on_parent_close = start.on_close;
+    child.sealed_for = std::move(sealed_for);
+}
+
+// Refused where it would wait for ever.
+void Reference::require_awaitable(const Instance& parent, const AwaitChild& wait) const {
+    const Instance* child = find(wait.child);
+    const bool behind_its_parent =
+        child && child->state == State::queued && parent.holds_key && child->key == parent.key;
+    if (!child || behind_its_parent)
+        throw StoreError(StoreError::Kind::constraint, "it would wait for ever");
+}
+
+std::optional<ChildEnd> Reference::await_child(Instance& parent, std::int64_t now_ms,
+                                               const AwaitChild& wait) {
+    const Instance& child = *find(wait.child);
+    if (!is_finished(child.state)) return std::nullopt;
+    Json said = {{"child", wait.child}, {"ended", to_string(child.state)}};
+    if (!child.error_code.empty()) said["code"] = child.error_code;
+    if (!child.error.empty()) said["error"] = child.error;
+    append(parent, now_ms,
+           {.step = wait.wait,
+            .kind = EntryKind::child,
+            .data = std::move(said),
+            .payload = child.output});
+    return ChildEnd{child.state, child.error_code, child.error, child.output};
+}
+
+void Reference::leave_family(const Instance& instance, std::int64_t now_ms) {
+    std::vector<std::string> children;
+    for (auto& [seq, other] : instances_) {
+        if (other.waits_for == WaitsFor::child && other.waits_detail == instance.id)
+            put_back_to_work(other, now_ms);
+        if (other.parent == instance.seq && other.on_parent_close == OnParentClose::cancel &&
+            !is_finished(other.state))
+            children.push_back(other.id);
+    }
+    Cancelled cancelled;
+    for (const std::string& child : children)
+        cancel_one(child, now_ms, {.actor = "engine", .reason = "its parent has ended"}, cancelled);
+}
+
+}  // namespace steplog::testing
