@@ -26,8 +26,9 @@ std::optional<ChildEnd> SqliteTransitions::await_child(Row& row, const AwaitChil
     ChildEnd end;
     {
         Query read(statements_,
-                   "SELECT state, error_code, error, output_payload, key FROM instances WHERE id=?",
-                   wait.child);
+                   "SELECT state, error_code, error, output_payload, key FROM instances WHERE id "
+                   "IN (?,?)",
+                   wait.child, name_it_may_have(wait.child));
         if (!read.next())
             throw StoreError(StoreError::Kind::constraint,
                              fmt::format("the instance {} that it awaits is gone", wait.child));

@@ -91,7 +91,7 @@ class Eraser {
         return erased;
     }
 
-    // A key that bears the customer's name goes in any case; one that others' payloads need stays.
+    // The customer's own key goes in any case; another that others' payloads need stays.
     void destroy_data_key(std::int64_t key) {
         std::string whose;
         {
@@ -100,7 +100,7 @@ class Eraser {
             if (!row.next()) return;
             whose = row.text(0);
         }
-        if (!traces_.named_in(whose)) {
+        if (!traces_.data_keys.contains(key)) {
             Query others(statements_,
                          "SELECT 1 FROM payloads WHERE data_key_id=? AND body IS NOT NULL LIMIT 1",
                          key);

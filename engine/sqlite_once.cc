@@ -16,8 +16,7 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
         std::string("SELECT ") + once_record_columns + "FROM once_keys WHERE key IN (?,?)";
     std::optional<OnceRecord> known;
     {
-        Query find(statements_, sql.c_str(), claim.key,
-                   anything_forgotten_ ? renamed(claim.key) : claim.key);
+        Query find(statements_, sql.c_str(), claim.key, name_it_may_have(claim.key));
         if (find.next()) known = read_once_record(find, payload_hash_key_);
     }
     if (!known || (known->whole && known->state == "free")) return begin_once(row, claim, known);

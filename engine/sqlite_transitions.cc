@@ -89,16 +89,12 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
                                    const std::optional<NewInstance>& instance, bool claim,
                                    const BodyHashes& hashes) {
     if (event) {
-        auto known = find_event(event->source, event->id, hashes.event);
-        if (!known && anything_forgotten_)
-            known = find_event(event->source, renamed(event->id), hashes.event);
-        if (known) return *known;
+        if (const auto known = find_event(event->source, event->id, hashes.event)) return *known;
     }
     Accepted accepted;
     bool exists = false;
     if (instance) {
-        auto existing = find_instance(instance->id);
-        if (!existing && anything_forgotten_) existing = find_instance(renamed(instance->id));
+        const auto existing = find_instance(instance->id);
         exists = existing.has_value();
         accepted.instance = existing.value_or(0);
         if (exists && !event) {
@@ -191,8 +187,9 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
 std::optional<Accepted> SqliteTransitions::find_event(const std::string& source,
                                                       const std::string& id,
                                                       const Hash& body_hash) {
-    Query known(statements_, "SELECT seq, instance, body_hash FROM events WHERE source=? AND id=?",
-                source, id);
+    Query known(statements_,
+                "SELECT seq, instance, body_hash FROM events WHERE source=? AND id IN (?,?)",
+                source, id, name_it_may_have(id));
     if (!known.next()) return std::nullopt;
     Accepted accepted;
     accepted.duplicate = true;
@@ -205,13 +202,14 @@ std::optional<Accepted> SqliteTransitions::find_event(const std::string& source,
 }
 
 std::optional<std::int64_t> SqliteTransitions::find_instance(const std::string& id) {
-    Query existing(statements_, "SELECT seq FROM instances WHERE id=?", id);
+    Query existing(statements_, "SELECT seq FROM instances WHERE id IN (?,?)", id,
+                   name_it_may_have(id));
     if (!existing.next()) return std::nullopt;
     return existing.integer(0);
 }
 
-std::string SqliteTransitions::renamed(const std::string& id) const {
-    return forgotten_name(payload_hash_key_, id);
+std::string SqliteTransitions::name_it_may_have(const std::string& id) const {
+    return anything_forgotten_ ? forgotten_name(payload_hash_key_, id) : id;
 }
 
 // --- keys

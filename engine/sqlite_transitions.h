@@ -88,8 +88,8 @@ class SqliteTransitions {
     std::optional<Accepted> find_event(const std::string& source, const std::string& id,
                                        const Hash& body_hash);
     std::optional<std::int64_t> find_instance(const std::string& id);
-    /// Under which name an id may stand once it was forgotten.
-    std::string renamed(const std::string& id) const;
+    /// Under which name an id stands where it was forgotten; itself where nothing ever was.
+    std::string name_it_may_have(const std::string& id) const;
     bool key_is_held(const std::string& key);
     std::int64_t draw_ticket();
     void promote_next(const std::string& key);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "engine/types.h"
+
 namespace steplog {
 namespace {
 
@@ -33,11 +35,23 @@ void find_by_name(Statements& statements, const std::string& name, bool is_custo
                "SELECT key FROM once_keys WHERE key=?1 OR substr(key, -length(?1)-1)='/'||?1",
                name);
     while (once.next()) traces.once_keys.insert(once.text(0));
+}
+
+// The customer's own data keys, and whoever was accepted under the name and has taken another key
+// since.
+void find_data_keys(Statements& statements, const std::string& subject, Traces& traces) {
     Query keys(statements,
                "SELECT id FROM data_keys WHERE wrapped_key IS NOT NULL AND (subject=?1 OR "
                "substr(subject, -length(?1)-1)=':'||?1)",
-               name);
-    while (keys.next()) traces.data_keys.insert(keys.integer(0));
+               subject);
+    while (keys.next()) {
+        traces.data_keys.insert(keys.integer(0));
+        Query sealed(statements,
+                     "SELECT seq FROM instances WHERE input_payload IN (SELECT id FROM payloads "
+                     "WHERE data_key_id=?)",
+                     keys.integer(0));
+        while (sealed.next()) traces.instances.insert(sealed.integer(0));
+    }
 }
 
 // Children know their customer by their parent.
@@ -117,6 +131,37 @@ void find_payloads(Statements& statements, Traces& traces) {
     }
 }
 
+// What else the customer's data keys have sealed is the customer's too, and could be read by nobody
+// once they are gone. Hardly ever anything: then, and only then, all logs are searched for it.
+void find_sealed(Statements& statements, Traces& traces) {
+    Json left = Json::array();
+    for (const std::int64_t key : traces.data_keys) {
+        Query sealed(statements, "SELECT id FROM payloads WHERE data_key_id=? AND body IS NOT NULL",
+                     key);
+        while (sealed.next())
+            if (!traces.payloads.contains(sealed.integer(0))) left.push_back(sealed.integer(0));
+    }
+    if (left.empty()) return;
+    const std::string ids = left.dump();
+    Query whose(statements,
+                "WITH sealed(id) AS (SELECT value FROM json_each(?)) SELECT instance FROM entries "
+                "WHERE payload IN sealed UNION SELECT seq FROM instances WHERE output_payload IN "
+                "sealed",
+                ids);
+    while (whose.next()) traces.instances.insert(whose.integer(0));
+    Query events(statements,
+                 "SELECT seq FROM events WHERE payload IN (SELECT value FROM json_each(?))", ids);
+    while (events.next()) traces.events.insert(events.integer(0));
+    Query once(statements,
+               "WITH sealed(id) AS (SELECT value FROM json_each(?)) SELECT key FROM once_keys "
+               "WHERE request IN sealed OR result IN sealed",
+               ids);
+    while (once.next()) traces.once_keys.insert(once.text(0));
+    find_children(statements, traces);
+    find_events(statements, traces);
+    find_payloads(statements, traces);
+}
+
 void list_unfinished(Statements& statements, Traces& traces) {
     std::set<std::int64_t> seqs = traces.instances;
     for (const std::string& key : traces.once_keys) {
@@ -153,6 +198,7 @@ bool Traces::named_in(const std::string& text) const {
 Traces find_traces(Statements& statements, Payloads& payloads, const std::string& subject) {
     Traces traces;
     find_by_name(statements, subject, true, traces);
+    find_data_keys(statements, subject, traces);
     for (const std::string& other : find_events(statements, traces))
         if (other != subject && !is_forgotten_name(other))
             find_by_name(statements, other, false, traces);
@@ -160,6 +206,7 @@ Traces find_traces(Statements& statements, Payloads& payloads, const std::string
     find_events(statements, traces);
     find_quarantined(statements, payloads, subject, traces);
     find_payloads(statements, traces);
+    find_sealed(statements, traces);
     list_unfinished(statements, traces);
     traces.words.insert(subject);
     std::erase_if(traces.words, [](const std::string& word) { return is_forgotten_name(word); });

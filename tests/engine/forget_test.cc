@@ -195,6 +195,65 @@ TEST_P(Forgetting, WaitsForWhatHasNotEnded) {
     EXPECT_EQ(house->sql("SELECT count(*) FROM audit"), "0");
 }
 
+// What a forgotten customer's child did is not done again by another one's.
+TEST_P(Forgetting, KnowsAChildThatIsStartedAgain) {
+    int packed = 0;
+    house->add("pack", [&](Context&, const Json&) { return Json(++packed); });
+    house->add("order", [](Context& ctx, const Json&) {
+        ctx.start_child("pack", "pack", Json::object(), {.id = "parcel/1"});
+        return ctx.await_child("pack");
+    });
+    house->restart();
+    house->start("order/1", "order", Json::object(), "shop:customer_1");
+    house->run_to_the_end();
+    EXPECT_EQ(forget("customer_1").instances, 2);
+    house->start("order/2", "order", Json::object(), "shop:customer_2");
+    house->run_to_the_end();
+    EXPECT_EQ(packed, 1);
+    EXPECT_EQ(house->error_code("order/2"), "result_forgotten");
+}
+
+// Its input is sealed with the customer's data key, whichever key it holds now.
+TEST_P(Forgetting, WaitsForWhoWasAcceptedUnderTheNameAndTookAnotherKey) {
+    if (!GetParam()) GTEST_SKIP() << "in clear nothing says under which name it was accepted";
+    house->add("move", [](Context& ctx, const Json&) {
+        ctx.take_key("shop:customer_2");
+        ctx.wait_for("go");
+        return Json();
+    });
+    house->restart();
+    house->start("move/1", "move", Json::object(), "shop:customer_1");
+    house->run_to_the_end();
+    EXPECT_THAT(forget("customer_1").unfinished, ElementsAre("move/1"));
+    house->engine().signal({.instance = "move/1", .name = "go"});
+    house->run_to_the_end();
+    EXPECT_EQ(house->state("move/1"), "completed");
+    EXPECT_TRUE(forget("customer_1").done);
+}
+
+TEST_P(Forgetting, LeavesTheKeyOfOneWhoIsOnlyMentioned) {
+    const auto send_about = [&](const std::string& event, const std::string& subject,
+                                const std::string& customer) {
+        house->engine().accept(
+            NewEvent{.source = "test",
+                     .id = event,
+                     .type = "t",
+                     .subject = subject,
+                     .reason = "",
+                     .body = Json{{"customer", customer}}.dump()},
+            NewInstance{.id = "greet/" + event, .workflow = "greet", .key = "shop:" + subject});
+        house->run_to_the_end();
+    };
+    send_about("event_AAA", "customer_3", "customer_3");
+    send_about("event_BBB", "customer_3", "customer_2");
+    send_about("event_CCC", "customer_2", "customer_1");
+    EXPECT_EQ(forget("customer_1").instances, 2);
+    Inspector inspector(database, house->clock, "", keys);
+    EXPECT_EQ(inspector.show("greet/event_AAA").output.text,
+              "\"welcome " + mail_of("customer_3") + "\"");
+    EXPECT_THAT(broken_promises(), IsEmpty());
+}
+
 TEST_P(Forgetting, TakesErrorsAndWhatPeopleDidToo) {
     broken = true;
     send("event_AAA", "customer_1");

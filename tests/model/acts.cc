@@ -92,6 +92,8 @@ void Simulation::perform(const Act& act) {
             return rotate_keys(dice);
         case ActKind::sweep:
             return sweep(dice);
+        case ActKind::forget:
+            return forget(dice);
         case ActKind::look:
             return look(dice);
     }
@@ -154,7 +156,9 @@ void Simulation::accept(std::optional<NewEvent> event, std::optional<NewInstance
 void Simulation::deliver(Dice&) {
     errands_.push_back(make_errand(script_.seed, static_cast<int>(errands_.size()) + 1));
     const Errand& errand = errands_.back();
-    if (watch_.telling) watch_.tell(fmt::format("  {} {}", errand.id, errand.body));
+    if (watch_.telling)
+        watch_.tell(fmt::format("  {} key '{}' {} {}", errand.id, errand.key,
+                                errand.by_hand ? "by hand" : "", errand.body));
     std::optional<NewEvent> event;
     if (!errand.by_hand) event = errand.new_event();
     accept(std::move(event), errand.new_instance());
@@ -163,8 +167,8 @@ void Simulation::deliver(Dice&) {
 void Simulation::deliver_again(Dice& dice) {
     if (errands_.empty()) return;
     const Errand& errand = errands_[dice.below(errands_.size())];
-    const bool known = watch_.truth().events().contains({"shop", errand.event});
-    const bool there = watch_.truth().find(errand.id) != nullptr;
+    const bool known = watch_.truth().knows_event({"shop", errand.event});
+    const bool there = watch_.truth().find_known(errand.id) != nullptr;
     // What retention has taken is forgotten: a provider does not deliver so late.
     if (ended_.contains(errand.id) && !there && (!known || errand.by_hand)) return;
     if (errand.by_hand) return accept(std::nullopt, errand.new_instance());
@@ -185,7 +189,8 @@ void Simulation::keep_event(Dice& dice) {
                     .disposition =
                         odd ? NewEvent::Disposition::quarantined : NewEvent::Disposition::ignored,
                     .reason = "nobody wants it",
-                    .body = std::string(dice.below(3000), '\x80')},
+                    .body = std::string(dice.below(3000), '\x80') +
+                            (dice.below(3) ? "" : fmt::format(" customer:{} ", 1 + dice.below(3)))},
            std::nullopt);
 }
 
@@ -198,7 +203,8 @@ void Simulation::deliver_purchase(Dice& dice) {
 
 void Simulation::deliver_purchase_event(std::size_t n) {
     steps::Intake taken = purchase_->delivery(n);
-    if (taken.instance && ended_.contains(taken.instance->id)) return;
+    const bool ended = taken.instance && ended_.contains(taken.instance->id);
+    if (ended && !watch_.truth().find_known(taken.instance->id)) return;
     accept(std::move(taken.event), std::move(taken.instance));
 }
 
@@ -347,10 +353,16 @@ void Simulation::send(Dice& dice, bool running) {
     }
 }
 
+// What may be deleted or forgotten now is still looked at when all has ended.
+void Simulation::remember_ended() {
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (instance.finished_at_ms && !is_forgotten_name(instance.id))
+            ended_[instance.id] = instance;
+}
+
 void Simulation::purge(Dice& dice) {
     constexpr std::array<std::int64_t, 4> ages_ms = {0, 3'600'000, 86'400'000, 2'592'000'000};
-    for (const auto& [seq, instance] : watch_.truth().instances())
-        if (instance.finished_at_ms) ended_[instance.id] = instance;
+    remember_ended();
     PurgeRequest request;
     request.older_than = Ms(ages_ms[dice.below(ages_ms.size())]);
     request.limit = 1 + static_cast<int>(dice.below(50));
@@ -367,7 +379,7 @@ void Simulation::purge(Dice& dice) {
 void Simulation::rotate_keys(Dice& dice) {
     const auto& data_keys = watch_.truth().data_keys();
     const bool settled = std::all_of(data_keys.begin(), data_keys.end(), [&](const auto& key) {
-        return !masters_.empty() && key.master == masters_.front().id;
+        return key.master.empty() || (!masters_.empty() && key.master == masters_.front().id);
     });
     if (settled || dice.below(4) == 0) {
         const auto fresh = parse_master_keys(master_key(masters_made_++)).front();
@@ -390,6 +402,35 @@ void Simulation::sweep(Dice& dice) {
     } catch (const StoreError& error) {
         failed(error);
     }
+}
+
+// Of an errand that has ended, where there is one: others cannot be forgotten yet.
+std::string Simulation::some_event(Dice& dice) const {
+    std::vector<std::string> ended;
+    for (const Errand& errand : errands_)
+        if (const auto* instance = watch_.truth().find(errand.id))
+            if (is_finished(instance->state)) ended.push_back(errand.event);
+    if (!ended.empty() && dice.below(8)) return ended[dice.below(ended.size())];
+    return errands_.empty() ? "" : errands_[dice.below(errands_.size())].event;
+}
+
+void Simulation::forget(Dice& dice) {
+    remember_ended();
+    ForgetRequest request{.actor = "somebody"};
+    request.plan = dice.below(8) == 0;
+    if (dice.below(3) == 0)
+        request.subject = fmt::format("customer:{}", 1 + dice.below(3));
+    else if (purchase_ && dice.below(2))
+        request.subject = purchase_->customer();
+    else
+        request.subject = some_event(dice);
+    if (request.subject.empty()) return;
+    try {
+        played_.forgotten += life_->store().forget(std::move(request)).get().done;
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+    life_->reader().look_anew();
 }
 
 void Simulation::fail_disk(Dice& dice) {

@@ -53,6 +53,9 @@ class Simulation {
     void purge(Dice& dice);
     void rotate_keys(Dice& dice);
     void sweep(Dice& dice);
+    void forget(Dice& dice);
+    std::string some_event(Dice& dice) const;
+    void remember_ended();
     void fail_disk(Dice& dice);
     void renew(Dice& dice);
     void look(Dice& dice);

@@ -22,7 +22,8 @@ std::string column(SQLite::Statement& row, int index) {
 
 // plain(id, body, data key): what a payload says.
 void plain(sqlite3_context* context, int, sqlite3_value** arguments) {
-    if (sqlite3_value_type(arguments[2]) == SQLITE_NULL)
+    const bool clear = sqlite3_value_type(arguments[2]) == SQLITE_NULL;
+    if (clear || sqlite3_value_type(arguments[1]) == SQLITE_NULL)
         return sqlite3_result_value(context, arguments[1]);
     auto& payloads = *static_cast<Payloads*>(sqlite3_user_data(context));
     const auto* bytes = static_cast<const char*>(sqlite3_value_blob(arguments[1]));
@@ -130,7 +131,7 @@ std::string Comparison::of_instances(const Reference& reference) {
         row.expect("parent", said(i.parent));
         row.expect("on_parent_close",
                    i.on_parent_close ? std::string(to_string(*i.on_parent_close)) : "NULL");
-        row.expect("input", i.input);
+        row.expect("input", said(i.input));
         row.expect("output", said(i.output));
         if (!row.difference.empty()) return row.difference;
         ++expected;
@@ -166,8 +167,9 @@ std::string Comparison::of_entries(const Reference& reference, bool wholly) {
             rows.getColumn(7).getInt64(),
             rows.getColumn(8).getString(),
             rows.getColumn(9).isNull() ? std::nullopt
-                                       : std::optional(rows.getColumn(9).getString())};
-        if (!(found == entry))
+                                       : std::optional(rows.getColumn(9).getString()),
+            {}};
+        if (!found.says_the_same(entry))
             return fmt::format("entry {} of {} is [{} {} {}], must be [{} {} {}]", n,
                                instance->second.id, to_string(found.kind), found.step, found.data,
                                to_string(entry.kind), entry.step, entry.data);
@@ -257,7 +259,9 @@ std::string Comparison::of_once_keys(const Reference& reference) {
 std::string Comparison::of_data_keys(const Reference& reference) {
     SQLite::Statement& rows = query("SELECT subject, wrapping_key_id FROM data_keys ORDER BY id");
     std::vector<ReferenceDataKey> found;
-    while (rows.executeStep()) found.push_back({column(rows, 0), column(rows, 1)});
+    while (rows.executeStep())
+        found.push_back(
+            {column(rows, 0), rows.getColumn(1).isNull() ? "" : rows.getColumn(1).getString()});
     return found == reference.data_keys()
                ? ""
                : fmt::format("{} data keys are not the {} that must be there", found.size(),

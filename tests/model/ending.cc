@@ -62,7 +62,8 @@ bool Simulation::resume_stuck() {
 
 void Simulation::check_end() {
     auto all = ended_;
-    for (const auto& [seq, instance] : watch_.truth().instances()) all[instance.id] = instance;
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (!is_forgotten_name(instance.id)) all[instance.id] = instance;
     bool purchase_completed = true, purchase_cancelled = false;
     for (const auto& [id, instance] : all) {
         const auto errand = errand_of(instance);

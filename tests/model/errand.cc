@@ -35,6 +35,7 @@ StepOptions options_of(const PlannedStep& step, Outside& outside) {
             options.repeat = Repeat::at_most_once;
             options.idempotency_window = hours(23);
             options.once = step.entity;
+            options.once_forgotten = Outside::answer_of(step);
             options.request = {{"about", step.entity}};
             break;
         case StepKind::most:
@@ -217,8 +218,8 @@ std::optional<Errand> errand_of(const ReferenceInstance& instance) {
     Errand errand;
     errand.id = instance.id;
     errand.workflow = instance.workflow;
-    errand.body = instance.input;
-    errand.plan = Json::parse(instance.input, nullptr, false);
+    errand.body = instance.input.value_or("");
+    errand.plan = Json::parse(errand.body, nullptr, false);
     if (errand.plan.is_discarded()) errand.plan = {{"steps", Json::array()}};
     return errand;
 }
@@ -251,8 +252,9 @@ std::optional<PlannedStep> Errand::step(const std::string& name) const {
 bool Errand::hopeless(const std::string& code) const {
     if (workflow == "nobody_knows_it") return code == "unknown_workflow";
     if (body == "not {JSON") return code == "undecodable_input";
-    // Its child waits for its own key, or several started it and retention took it.
-    if (code == "write_refused")
+    // Its child waits for its own key; or several started it, and it was taken or forgotten with
+    // another of them.
+    if (code == "write_refused" || code == "result_forgotten")
         return std::any_of(plan.at("steps").begin(), plan.at("steps").end(),
                            [](const Json& step) { return step.contains("starts"); });
     return plan.value("twice", false) && code == "duplicate_step";

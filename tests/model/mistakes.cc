@@ -129,7 +129,9 @@ class MistakenStore : public Forwarding {
     std::future<Accepted> accept(std::optional<NewEvent> event, std::optional<NewInstance> instance,
                                  bool claim) override {
         const bool known = event && !memory_.events.insert(event->id).second;
-        if (mistake_ == Mistake::folds_no_duplicates && known) {
+        if (known && (mistake_ == Mistake::folds_no_duplicates ||
+                      (mistake_ == Mistake::knows_nobody_forgotten &&
+                       memory_.forgotten.contains(event->id)))) {
             event->id += "/again";
             if (instance) instance->id += "/again";
         }
@@ -140,6 +142,13 @@ class MistakenStore : public Forwarding {
         for (const Claimed& claimed : result.claimed) memory_.epochs[claimed.seq] = claimed.epoch;
         std::promise<ClaimResult> promise;
         promise.set_value(std::move(result));
+        return promise.get_future();
+    }
+    std::future<Forgotten> forget(ForgetRequest request) override {
+        Forgotten forgotten = store_.forget(std::move(request)).get();
+        memory_.forgotten.insert(forgotten.words.begin(), forgotten.words.end());
+        std::promise<Forgotten> promise;
+        promise.set_value(std::move(forgotten));
         return promise.get_future();
     }
     // Whoever held the instance once may still write, as if the newest claim were his.
@@ -177,7 +186,8 @@ const char* to_string(Mistake mistake) {
                                                                 "going on when cancelled",
                                                                 "epochs ignored",
                                                                 "duplicates not folded",
-                                                                "children abandoned"};
+                                                                "children abandoned",
+                                                                "who was forgotten not known"};
     return words.at(static_cast<std::size_t>(mistake));
 }
 

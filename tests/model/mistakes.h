@@ -29,9 +29,10 @@ enum class Mistake {
     // between the watched store and its file: something else is written
     ignores_epochs,
     folds_no_duplicates,
-    abandons_children
+    abandons_children,
+    knows_nobody_forgotten
 };
-inline constexpr int mistakes = static_cast<int>(Mistake::abandons_children) + 1;
+inline constexpr int mistakes = static_cast<int>(Mistake::knows_nobody_forgotten) + 1;
 
 const char* to_string(Mistake mistake);
 
@@ -40,6 +41,7 @@ struct MistakesMemory {
     Store* newest = nullptr;  // the store of the file's present owner
     std::map<std::int64_t, std::int64_t> epochs;
     std::set<std::string> events;
+    std::set<std::string> forgotten;  // ids
 };
 
 /// Makes the engine's mistakes in front of the watched store; null when this one is not among them.

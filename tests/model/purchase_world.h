@@ -18,6 +18,8 @@ class PurchaseWorld : public steps::HttpTransport {
 
     void register_workflow(Registry& registry);
 
+    /// Whom it is about; a guest's purchase has no customer.
+    const std::string& customer() const { return purchase_.customer; }
     std::size_t events() const { return purchase_.events.size(); }
     /// The n-th event, and what the webhook makes of it.
     steps::Intake delivery(std::size_t n) const;

@@ -48,10 +48,27 @@ bool ReferenceInstance::finished(const std::string& step_name) const {
     });
 }
 
+bool ReferenceEntry::says_the_same(const ReferenceEntry& other) const {
+    return step == other.step && kind == other.kind && attempt == other.attempt &&
+           generation == other.generation && at_ms == other.at_ms && data == other.data &&
+           payload == other.payload;
+}
+
 const ReferenceInstance* Reference::find(const std::string& id) const {
     for (const auto& [seq, instance] : instances_)
         if (instance.id == id) return &instance;
     return nullptr;
+}
+
+const ReferenceInstance* Reference::find_known(const std::string& id) const {
+    const ReferenceInstance* found = find(id);
+    return found ? found : find(forgotten_name(id));
+}
+
+std::map<Reference::EventId, ReferenceEvent>::const_iterator Reference::find_event(
+    const EventId& id) const {
+    const auto found = events_.find(id);
+    return found != events_.end() ? found : events_.find({id.first, forgotten_name(id.second)});
 }
 
 std::int64_t Reference::open(std::int64_t now_ms, const std::string& master) {
@@ -62,9 +79,8 @@ std::int64_t Reference::open(std::int64_t now_ms, const std::string& master) {
 }
 
 Entry Reference::append(Instance& instance, std::int64_t now_ms, const NewEntry& entry) {
-    seal(instance, entry.payload);
     instance.log.push_back({entry.step, entry.kind, entry.attempt, entry.generation, now_ms,
-                            to_text(entry.data), entry.payload});
+                            to_text(entry.data), entry.payload, seal(instance, entry.payload)});
     return {static_cast<std::int64_t>(instance.log.size()),
             entry.step,
             entry.kind,
@@ -83,31 +99,32 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
                            const std::optional<NewInstance>& instance, bool claim) {
     Accepted accepted;
     if (event) {
-        const auto known = events_.find({event->source, event->id});
-        if (known != events_.end()) {
+        if (const auto known = find_event({event->source, event->id}); known != events_.end()) {
             accepted.duplicate = true;
             accepted.conflict = known->second.body != event->body;
             accepted.instance = known->second.instance.value_or(0);
-            known->second.conflicts += accepted.conflict;
+            events_.at(known->first).conflicts += accepted.conflict;
             return accepted;
         }
     }
-    const Instance* there = instance ? find(instance->id) : nullptr;
+    const Instance* there = instance ? find_known(instance->id) : nullptr;
     if (there) {
         accepted.instance = there->seq;
         accepted.duplicate = !event;
     } else if (instance && !instance->input && !event) {
         refuse(StoreError::Kind::constraint, "an instance needs an input or an event");
     }
-    std::optional<std::string> sealed_for;
+    std::optional<std::int64_t> sealed_by;
     if (event || !there)
-        sealed_for = seal_for(event && !event->subject.empty() ? event->subject
-                              : instance                       ? instance->key
-                                                               : "");
+        sealed_by = seal_for(event && !event->subject.empty() ? event->subject
+                             : instance                       ? instance->key
+                                                              : "");
     if (instance && !there) {
         accepted = start(owner, now_ms, *instance, instance->input ? *instance->input : event->body,
                          claim);
-        instances_.at(accepted.instance).sealed_for = std::move(sealed_for);
+        Instance& started = instances_.at(accepted.instance);
+        started.own_input = instance->input.has_value();
+        started.input_sealed_by = sealed_by;
     }
     if (!event) return accepted;
     ReferenceEvent& row = events_[{event->source, event->id}];
@@ -117,7 +134,8 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
            .reason = event->reason,
            .instance = {},
            .body = event->body,
-           .received_at_ms = now_ms};
+           .received_at_ms = now_ms,
+           .sealed_by = sealed_by};
     if (instance) row.instance = accepted.instance;
     arrivals_.push_back({event->source, event->id});
     return accepted;
@@ -343,7 +361,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     instance.error_code = to.error_code;
     instance.error = to.error;
     instance.output = to.output;
-    seal(instance, to.output);
+    instance.output_sealed_by = seal(instance, to.output);
     if (ends) instance.finished_at_ms = now_ms;
     instance.updated_at_ms = now_ms;
     if (lets_go) instance.holds_key = false;

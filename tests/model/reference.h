@@ -4,9 +4,11 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "engine/digest.h"
 #include "engine/store.h"
 
 namespace steplog::testing {
@@ -19,7 +21,8 @@ struct ReferenceEntry {
     std::int64_t at_ms = 0;
     std::string data;  // JSON text as stored
     std::optional<std::string> payload;
-    bool operator==(const ReferenceEntry&) const = default;
+    std::optional<std::int64_t> sealed_by;  // number of the payload's data key
+    bool says_the_same(const ReferenceEntry& other) const;
 };
 
 struct ReferenceSignal {
@@ -48,12 +51,11 @@ struct ReferenceInstance {
     std::string error_code, error;
     std::vector<ReferenceEntry> log;
     std::vector<ReferenceSignal> signals;
-    std::string input;
-    std::optional<std::string> output;
+    std::optional<std::string> input, output;
+    bool own_input = true;                                          // not the body of an event
+    std::optional<std::int64_t> input_sealed_by, output_sealed_by;  // numbers of data keys
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
     std::optional<std::int64_t> finished_at_ms, cancel_requested_at_ms;
-
-    std::optional<std::string> sealed_for;  // the subject of its input's data key
 
     std::optional<std::int64_t> parent;
     std::optional<OnParentClose> on_parent_close;
@@ -68,6 +70,7 @@ struct ReferenceEvent {
     int conflicts = 0;
     std::int64_t received_at_ms = 0;
     bool body_kept = true;
+    std::optional<std::int64_t> sealed_by = {};
 };
 
 struct ReferenceOnce {
@@ -77,13 +80,22 @@ struct ReferenceOnce {
     int generation = 0;
     std::string idempotency_key;
     std::optional<std::string> request, result;
+    std::optional<std::int64_t> request_sealed_by, result_sealed_by;
     std::int64_t first_attempt_at_ms = 0, updated_at_ms = 0;
 };
 
 struct ReferenceDataKey {
-    std::string subject, master;
+    std::string subject;
+    std::string master;  // "": destroyed
     bool operator==(const ReferenceDataKey&) const = default;
 };
+
+/// The database's own secret: the same in every simulation, so that what is forgotten has the same
+/// name in each.
+inline Hash simulated_secret() { return sha256("the simulation's"); }
+inline std::string forgotten_name(const std::string& id) {
+    return steplog::forgotten_name(simulated_secret(), id);
+}
 
 /// Every operation takes the store's owner and its clock's time, throws StoreError exactly when the
 /// store must refuse the item, and then has changed nothing.
@@ -104,6 +116,7 @@ class Reference {
     Cancelled cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request);
     Signalled signal(std::int64_t now_ms, const SignalRequest& request);
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
+    Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
 
     const std::map<std::int64_t, ReferenceInstance>& instances() const { return instances_; }
@@ -116,15 +129,21 @@ class Reference {
     std::int64_t audited() const { return audited_; }
     /// Null when there is none, or not any more.
     const ReferenceInstance* find(const std::string& id) const;
+    /// Under this id, or under the name that stands for it since it was forgotten.
+    const ReferenceInstance* find_known(const std::string& id) const;
+    bool knows_event(const EventId& id) const { return find_event(id) != events_.end(); }
 
     static constexpr std::int64_t lease_ms = 30'000;
 
   private:
     using Instance = ReferenceInstance;
+    struct Traces;
+    std::map<EventId, ReferenceEvent>::const_iterator find_event(const EventId& id) const;
 
     Entry append(Instance& instance, std::int64_t now_ms, const NewEntry& entry);
-    std::optional<std::string> seal_for(const std::string& subject);
-    void seal(const Instance& instance, const std::optional<std::string>& payload);
+    std::optional<std::int64_t> seal_for(const std::string& subject);
+    std::optional<std::int64_t> seal(const Instance& instance,
+                                     const std::optional<std::string>& payload);
     Accepted start(std::int64_t owner, std::int64_t now_ms, const NewInstance& instance,
                    const std::string& input, bool claim);
     Claimed hand_over(const Instance& instance) const;
@@ -133,6 +152,7 @@ class Reference {
     bool take_key(Instance& instance, std::int64_t now_ms, const std::string& key);
     OnceVerdict claim_once(Instance& instance, std::int64_t now_ms, const OnceClaim& claim);
     void settle_once(Instance& instance, std::int64_t now_ms, const OnceSettle& settle);
+    ReferenceOnce& once_key(const std::string& key);
     void wake_waiters(const std::string& once_key, std::int64_t now_ms);
     void put_back_to_work(Instance& instance, std::int64_t now_ms);
     Awaited await_signal(Instance& instance, std::int64_t now_ms, const AwaitSignal& wait);
@@ -146,6 +166,17 @@ class Reference {
     void cancel_one(const std::string& id, std::int64_t now_ms, const CancelRequest& request,
                     Cancelled& cancelled);
     bool goes_with_retention(const Instance& instance, std::int64_t finished_before_ms) const;
+    void find_by_name(const std::string& name, bool is_customer, Traces& traces) const;
+    void find_data_keys(const std::string& subject, Traces& traces) const;
+    void find_children(Traces& traces) const;
+    void find_sealed(Traces& traces) const;
+    std::set<std::string> find_events_of(Traces& traces) const;
+    Traces find_traces(const std::string& subject) const;
+    std::vector<std::string> unfinished(const Traces& traces) const;
+    int erase_payloads(const Traces& traces, const std::string& subject);
+    void destroy_data_key(std::int64_t number, const Traces& traces);
+    bool is_used(std::int64_t data_key) const;
+    void rename_all(const Traces& traces);
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
     void end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
 

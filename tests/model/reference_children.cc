@@ -12,20 +12,19 @@ void Reference::start_child(Instance& parent, std::int64_t now_ms, const StartCh
             .data = {{"child", start.instance.id},
                      {"workflow", start.instance.workflow},
                      {"on_close", to_string(start.on_close)}}});
-    if (find(start.instance.id)) return;
-    std::optional<std::string> sealed_for = parent.sealed_for;
-    if (!sealed_for) sealed_for = seal_for(parent.key);
+    if (find_known(start.instance.id)) return;
+    const auto sealed_by = seal(parent, start.instance.input);
     const Accepted started =
         this->start(acting_, now_ms, start.instance, *start.instance.input, false);
     Instance& child = instances_.at(started.instance);
     child.parent = parent.seq;
     child.on_parent_close = start.on_close;
-    child.sealed_for = std::move(sealed_for);
+    child.input_sealed_by = sealed_by;
 }
 
 // Refused where it would wait for ever.
 void Reference::require_awaitable(const Instance& parent, const AwaitChild& wait) const {
-    const Instance* child = find(wait.child);
+    const Instance* child = find_known(wait.child);
     const bool behind_its_parent =
         child && child->state == State::queued && parent.holds_key && child->key == parent.key;
     if (!child || behind_its_parent)
@@ -34,7 +33,7 @@ void Reference::require_awaitable(const Instance& parent, const AwaitChild& wait
 
 std::optional<ChildEnd> Reference::await_child(Instance& parent, std::int64_t now_ms,
                                                const AwaitChild& wait) {
-    const Instance& child = *find(wait.child);
+    const Instance& child = *find_known(wait.child);
     if (!is_finished(child.state)) return std::nullopt;
     Json said = {{"child", wait.child}, {"ended", to_string(child.state)}};
     if (!child.error_code.empty()) said["code"] = child.error_code;

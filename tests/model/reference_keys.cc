@@ -7,18 +7,21 @@
 
 namespace steplog::testing {
 
-// The subject whose data key seals a payload, made when there is none; nothing without encryption.
-std::optional<std::string> Reference::seal_for(const std::string& subject) {
+// The number of the subject's data key, made when there is none; nothing without encryption.
+std::optional<std::int64_t> Reference::seal_for(const std::string& subject) {
     if (master_.empty()) return std::nullopt;
-    const bool known = std::any_of(data_keys_.begin(), data_keys_.end(),
-                                   [&](const auto& key) { return key.subject == subject; });
-    if (!known) data_keys_.push_back({subject, master_});
-    return subject;
+    const auto known = std::find_if(data_keys_.begin(), data_keys_.end(),
+                                    [&](const auto& key) { return key.subject == subject; });
+    const auto number = known - data_keys_.begin();
+    if (known == data_keys_.end()) data_keys_.push_back({subject, master_});
+    return number;
 }
 
 // A later payload goes with the instance's input, or with its key where that is in clear.
-void Reference::seal(const Instance& instance, const std::optional<std::string>& payload) {
-    if (payload && !instance.sealed_for) seal_for(instance.key);
+std::optional<std::int64_t> Reference::seal(const Instance& instance,
+                                            const std::optional<std::string>& payload) {
+    if (!payload || master_.empty()) return std::nullopt;
+    return instance.input_sealed_by ? instance.input_sealed_by : seal_for(instance.key);
 }
 
 bool Reference::is_held(const std::string& key) const {
@@ -65,8 +68,18 @@ bool Reference::take_key(Instance& instance, std::int64_t now_ms, const std::str
 // --- once keys
 // ------------------------------------------------------------------------------------
 
+// Whoever takes over what was forgotten gives it its name again; who adopts its result does not.
+ReferenceOnce& Reference::once_key(const std::string& key) {
+    const auto forgotten = once_keys_.find(forgotten_name(key));
+    if (forgotten == once_keys_.end()) return once_keys_[key];
+    if (forgotten->second.state == "completed") return forgotten->second;
+    auto moved = once_keys_.extract(forgotten);
+    moved.key() = key;
+    return once_keys_.insert(std::move(moved)).position->second;
+}
+
 OnceVerdict Reference::claim_once(Instance& instance, std::int64_t now_ms, const OnceClaim& claim) {
-    ReferenceOnce& once = once_keys_[claim.key];
+    ReferenceOnce& once = once_key(claim.key);
     OnceVerdict verdict;
     if (once.state.empty() || once.state == "free") {
         once.state = "claimed";
@@ -76,7 +89,7 @@ OnceVerdict Reference::claim_once(Instance& instance, std::int64_t now_ms, const
         once.idempotency_key = claim.idempotency_key;
         if (once.generation > 0) once.idempotency_key += fmt::format("/g{}", once.generation);
         once.request = claim.request;
-        seal(instance, claim.request);
+        once.request_sealed_by = seal(instance, claim.request);
         once.first_attempt_at_ms = once.updated_at_ms = now_ms;
     } else if (once.state == "completed") {
         verdict.kind = OnceVerdict::Kind::adopted;
@@ -109,7 +122,7 @@ void Reference::settle_once(Instance& instance, std::int64_t now_ms, const OnceS
     if (settle.completed) {
         once.state = "completed";
         once.result = settle.result;
-        seal(instance, settle.result);
+        once.result_sealed_by = seal(instance, settle.result);
         once.instance_id = instance.id;
     } else {
         once.state = "free";

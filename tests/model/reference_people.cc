@@ -121,7 +121,7 @@ Rotated Reference::rotate_keys(const RotateRequest& request) {
     if (master_.empty()) throw StoreError(StoreError::Kind::constraint, "nothing is encrypted");
     Rotated rotated;
     for (ReferenceDataKey& key : data_keys_) {
-        if (key.master == master_) continue;
+        if (key.master == master_ || key.master.empty()) continue;
         if (rotated.done == request.limit) {
             ++rotated.left;
             continue;

@@ -36,6 +36,7 @@ constexpr std::array<int, act_kinds> weights = {
     1,   // deploy
     2,   // rotate_keys
     1,   // sweep
+    4,   // forget
     1    // look
 };
 
@@ -48,35 +49,24 @@ ActKind draw(SeededRandom& dice) {
     return static_cast<ActKind>(kind);
 }
 
+void give_secret(const std::string& database, const std::string& vfs) {
+    SQLite::Database file(database, SQLite::OPEN_READWRITE, 0, vfs);
+    SQLite::Statement write(file, "UPDATE meta SET value=? WHERE name='payload_hash_key'");
+    const Hash secret = simulated_secret();
+    write.bind(1, secret.data(), static_cast<int>(secret.size()));
+    write.exec();
+}
+
 }  // namespace
 
 const char* to_string(ActKind kind) {
-    static constexpr std::array<const char*, act_kinds> words = {"deliver",
-                                                                 "deliver again",
-                                                                 "keep an event",
-                                                                 "deliver a purchase",
-                                                                 "work",
-                                                                 "let pass",
-                                                                 "reach due",
-                                                                 "set the clock",
-                                                                 "cut the power",
-                                                                 "kill",
-                                                                 "restart",
-                                                                 "take over",
-                                                                 "stop",
-                                                                 "resume one",
-                                                                 "resume all",
-                                                                 "cancel",
-                                                                 "send",
-                                                                 "purge",
-                                                                 "fill the disk",
-                                                                 "fail the disk",
-                                                                 "break a provider",
-                                                                 "renew",
-                                                                 "deploy",
-                                                                 "rotate keys",
-                                                                 "sweep",
-                                                                 "look"};
+    static constexpr std::array<const char*, act_kinds> words = {
+        "deliver",          "deliver again", "keep an event", "deliver a purchase", "work",
+        "let pass",         "reach due",     "set the clock", "cut the power",      "kill",
+        "restart",          "take over",     "stop",          "resume one",         "resume all",
+        "cancel",           "send",          "purge",         "fill the disk",      "fail the disk",
+        "break a provider", "renew",         "deploy",        "rotate keys",        "sweep",
+        "forget",           "look"};
     return words.at(static_cast<std::size_t>(kind));
 }
 
@@ -106,6 +96,7 @@ Stage::Stage(Mistake mistake) : mistake_(mistake), vfs_("model") {
     options.vfs = vfs_.name();
     ManualClock clock;
     open_sqlite_store(options, clock);
+    give_secret(database_, vfs_.name());
     vfs_.crash(Survival::everything, 0);
     empty_ = vfs_.image();
     vfs_.set_options({.lying_sync = mistake == Mistake::lying_sync});

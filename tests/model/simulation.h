@@ -38,7 +38,8 @@ enum class ActKind {
     deploy,
     rotate_keys,  // another master key, or the first one; then some of the data keys follow
     sweep,
-    look  // an operator looks at everything
+    forget,  // a customer, or whoever one event is about
+    look     // an operator looks at everything
 };
 inline constexpr int act_kinds = static_cast<int>(ActKind::look) + 1;
 const char* to_string(ActKind kind);
@@ -63,7 +64,8 @@ struct Played {
     std::string kind;  // of the first finding; "": none
     std::vector<std::string> findings;
     std::vector<std::string> story;  // when it was told
-    int lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0, effects = 0;
+    int lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0,
+        forgotten = 0, effects = 0;
     std::int64_t store_calls = 0;
     bool clean() const { return findings.empty(); }
 };

@@ -1,5 +1,7 @@
 #include "tests/model/watched_store.h"
 
+#include <fmt/ranges.h>
+
 #include <future>
 #include <variant>
 
@@ -93,6 +95,13 @@ std::string said(const Cancelled& cancelled) {
 
 std::string said(const Purged& purged) {
     return fmt::format("{} instances and {} events went", purged.instances, purged.events);
+}
+std::string said(const Forgotten& forgotten) {
+    return fmt::format(
+        "{} done {} before {}: {} events, {} instances, {} once keys, {} payloads; "
+        "unfinished {}",
+        forgotten.name, forgotten.done, forgotten.before, forgotten.events, forgotten.instances,
+        forgotten.once_keys, forgotten.payloads, fmt::join(forgotten.unfinished, " "));
 }
 std::string said(const Rotated& rotated) {
     return fmt::format("{} keys rotated, {} left", rotated.done, rotated.left);
@@ -336,7 +345,11 @@ std::future<Cancelled> WatchedStore::cancel(CancelRequest request) {
 }
 
 std::future<Forgotten> WatchedStore::forget(ForgetRequest request) {
-    return real_.forget(std::move(request));
+    auto real = real_.forget(request);
+    std::string what = fmt::format("forget {}{}", request.subject, request.plan ? " (plan)" : "");
+    return hand_in<Forgotten>(
+        std::move(what), std::move(real),
+        [request = std::move(request)](Reference& r) { return r.forget(request); }, false);
 }
 
 std::future<bool> WatchedStore::sweep(bool rewrite) { return real_.sweep(rewrite); }

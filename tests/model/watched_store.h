@@ -29,8 +29,8 @@ class WatchedStore : public Store {
     std::future<Rotated> rotate_keys(RotateRequest request) override;
     /// Changes nothing that the reference knows.
     std::future<bool> sweep(bool rewrite) override;
-    // Not part of the simulation: the reference does not know them.
     std::future<Forgotten> forget(ForgetRequest request) override;
+    // Not part of the simulation: the reference does not know them.
     std::future<void> define_schedules(std::vector<Schedule> schedules) override;
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override;
     void flush() override;
