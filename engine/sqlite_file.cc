@@ -284,6 +284,9 @@ void SqliteFile::make_log_room() {
         (sqlite3_int64{wal_frames_} + sqlite3_int64{2} * last_batch) * wal_frame_bytes;
     if (size >= needed + log_room_bytes_ / 2) return;
     const sqlite3_int64 wanted = needed + log_room_bytes_;
+    // Just emptied: before that is on the disk, zeros would make the first part of the old log out
+    // of it, whose pages are older than those that were moved into the database.
+    if (size == 0) must(wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL));
     static constexpr std::array<char, 64 * 1024> zeros{};
     for (sqlite3_int64 at = size; at < wanted; at += zeros.size()) {
         const auto length = std::min<sqlite3_int64>(zeros.size(), wanted - at);
