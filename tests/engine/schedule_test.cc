@@ -260,6 +260,19 @@ TEST_F(Scheduled, StartsNothingTwiceAfterADeathInBetween) {
 
 // --- clocks
 
+TEST_F(Scheduled, StartsNoTimeTwiceOnceItsInstanceIsForgotten) {
+    Schedule schedule = daily();
+    schedule.key = "customer_1";
+    define({schedule});
+    run_until("2026-01-01T10:00:00Z");
+    ASSERT_TRUE(house.store().forget({.subject = "customer_1"}).get().done);
+    clock_shows("2026-01-01T08:00:00Z");
+    define({schedule});
+    run_until("2026-01-01T10:00:00Z");
+    EXPECT_EQ(runs.size(), 1u);
+    EXPECT_EQ(view().started, 1);
+}
+
 TEST_F(Scheduled, StartsNoTimeTwiceWhenTheClockIsSetBack) {
     define({daily()});
     run_until("2026-01-02T10:00:00Z");

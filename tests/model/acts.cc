@@ -85,13 +85,17 @@ void Simulation::perform(const Act& act) {
         case ActKind::renew:
             return renew(dice);
         case ActKind::deploy:
-            deployed_ = {.second_version = dice.below(2) == 0, .once_steps = dice.below(3) > 0};
+            deployed_.second_version = dice.below(2) == 0;
+            deployed_.once_steps = dice.below(3) > 0;
+            if (script_.schedules) deployed_.schedules = make_schedules(dice);
             restart_needed_ = true;
             return;
         case ActKind::rotate_keys:
             return rotate_keys(dice);
         case ActKind::sweep:
             return sweep(dice);
+        case ActKind::change_schedule:
+            return change_schedule(dice);
         case ActKind::forget:
             return forget(dice);
         case ActKind::look:
@@ -219,7 +223,7 @@ void Simulation::work(int instances) {
 void Simulation::let_pass(Ms time) { clock_.truth.advance(time); }
 
 void Simulation::reach_due() {
-    std::optional<std::int64_t> due;
+    std::optional<std::int64_t> due = watch_.truth().next_schedule_due_ms();
     for (const auto& [seq, instance] : watch_.truth().instances())
         if (instance.due_at_ms && (!due || *instance.due_at_ms < *due)) due = instance.due_at_ms;
     if (due && *due > clock_.now_ms()) let_pass(Ms(*due - clock_.now_ms()));
@@ -399,6 +403,19 @@ void Simulation::rotate_keys(Dice& dice) {
 void Simulation::sweep(Dice& dice) {
     try {
         life_->store().sweep(dice.below(2) == 0).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+void Simulation::change_schedule(Dice& dice) {
+    if (!script_.schedules) return;
+    constexpr std::array<const char*, 4> names = {"often", "nightly", "weekdays", "none"};
+    ScheduleChange change{.kind = static_cast<ScheduleChange::Kind>(dice.below(3)),
+                          .name = names.at(dice.below(names.size())),
+                          .actor = "somebody"};
+    try {
+        life_->store().change_schedule(std::move(change)).get();
     } catch (const StoreError& error) {
         failed(error);
     }

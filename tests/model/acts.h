@@ -23,6 +23,7 @@ class Simulation {
     // Lives.
     LifeOptions life_options();
     std::unique_ptr<Life> open_life();
+    bool define_schedules(Life& life);
     bool recognise(Life& life, std::vector<Reference> opened);
     void begin_life();
     void end_life();
@@ -53,6 +54,7 @@ class Simulation {
     void purge(Dice& dice);
     void rotate_keys(Dice& dice);
     void sweep(Dice& dice);
+    void change_schedule(Dice& dice);
     void forget(Dice& dice);
     std::string some_event(Dice& dice) const;
     void remember_ended();

@@ -90,6 +90,7 @@ std::string Comparison::difference(const Reference& reference, bool wholly) {
     if (difference.empty()) difference = of_once_keys(reference);
     if (difference.empty()) difference = of_events(reference);
     if (difference.empty()) difference = of_data_keys(reference);
+    if (difference.empty()) difference = of_schedules(reference);
     if (difference.empty()) difference = of_the_rest(reference);
     if (difference.empty() && wholly) difference = of_payloads();
     for (auto& [sql, statement] : queries_) statement.tryReset();
@@ -268,6 +269,41 @@ std::string Comparison::of_data_keys(const Reference& reference) {
                              reference.data_keys().size());
 }
 
+std::string Comparison::of_schedules(const Reference& reference) {
+    SQLite::Statement& rows = query(
+        "SELECT name, workflow, version, cron, time_zone, overlap, key, on_stuck, catch_up_ms, "
+        "jitter_ms, plain(p.id, p.body, p.data_key_id), next_at_ms, due_at_ms, paused_at_ms, "
+        "last_at_ms, last_outcome, last_instance, started, skipped, missed, error, created_at_ms, "
+        "updated_at_ms FROM schedules LEFT JOIN payloads p ON p.id=input ORDER BY name");
+    auto expected = reference.schedules().begin();
+    while (rows.executeStep()) {
+        const std::string name = column(rows, 0);
+        if (expected == reference.schedules().end() || expected->first != name)
+            return fmt::format("schedule {} must not be there", name);
+        const ReferenceSchedule& s = expected->second;
+        Row row(rows, "schedule " + name);
+        row.expect("name", name).expect("workflow", s.schedule.workflow);
+        row.expect("version", s.schedule.version).expect("cron", s.schedule.cron);
+        row.expect("time_zone", s.schedule.time_zone);
+        row.expect("overlap", std::string(to_string(s.schedule.overlap)));
+        row.expect("key", or_null(s.schedule.key));
+        row.expect("on_stuck", std::string(to_string(s.schedule.on_stuck)));
+        row.expect("catch_up_ms", s.schedule.catch_up.count());
+        row.expect("jitter_ms", s.schedule.jitter.count()).expect("input", s.input);
+        row.expect("next_at_ms", said(s.next_at_ms)).expect("due_at_ms", said(s.due_at_ms));
+        row.expect("paused_at_ms", said(s.paused_at_ms)).expect("last_at_ms", said(s.last_at_ms));
+        row.expect("last_outcome", or_null(s.last_outcome));
+        row.expect("last_instance", or_null(s.last_instance)).expect("started", s.started);
+        row.expect("skipped", s.skipped).expect("missed", s.missed);
+        row.expect("error", or_null(s.error)).expect("created_at_ms", s.created_at_ms);
+        row.expect("updated_at_ms", s.updated_at_ms);
+        if (!row.difference.empty()) return row.difference;
+        ++expected;
+    }
+    if (expected == reference.schedules().end()) return "";
+    return fmt::format("schedule {} is not there", expected->first);
+}
+
 std::string Comparison::of_the_rest(const Reference& reference) {
     SQLite::Statement& row_of_all = query(
         "SELECT (SELECT max(id) FROM owners), (SELECT count(*) FROM audit), "
@@ -284,7 +320,9 @@ std::string Comparison::of_payloads() {
         "SELECT count(*) FROM payloads WHERE id NOT IN (SELECT payload FROM entries WHERE payload "
         "NOTNULL UNION ALL SELECT payload FROM events WHERE payload NOTNULL UNION ALL SELECT "
         "input_payload FROM instances WHERE input_payload NOTNULL UNION ALL SELECT output_payload "
-        "FROM instances WHERE output_payload NOTNULL UNION ALL SELECT request FROM once_keys WHERE "
+        "FROM instances WHERE output_payload NOTNULL UNION ALL SELECT input FROM schedules UNION "
+        "ALL "
+        "SELECT request FROM once_keys WHERE "
         "request NOTNULL UNION ALL SELECT result FROM once_keys WHERE result NOTNULL)");
     rows.executeStep();
     const std::int64_t count = rows.getColumn(0).getInt64();

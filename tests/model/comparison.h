@@ -31,6 +31,7 @@ class Comparison {
     std::string of_events(const Reference& reference);
     std::string of_signals(const Reference& reference);
     std::string of_once_keys(const Reference& reference);
+    std::string of_schedules(const Reference& reference);
     std::string of_the_rest(const Reference& reference);
     std::string of_data_keys(const Reference& reference);
     std::string of_payloads();

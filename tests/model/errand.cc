@@ -95,7 +95,16 @@ void come_to(Context& ctx, const Json& step, Json& results) {
     results[wait_before(name)] = letter ? Json(*letter) : Json("none");
 }
 
-Json run_errand(Context& ctx, const Json& plan, Outside& outside, const Deployed& deployed) {
+// What a plan that serves many instances does is about the one that does it.
+Json planned_for(const std::string& instance, Json plan) {
+    for (Json& step : plan.at("steps"))
+        if (step.at("entity") == "")
+            step["entity"] = instance + "/" + step.at("name").get<std::string>();
+    return plan;
+}
+
+Json run_errand(Context& ctx, const Json& input, Outside& outside, const Deployed& deployed) {
+    const Json plan = planned_for(ctx.instance_id(), input);
     const int calls = outside.function_called(ctx.instance_id());
     Json results = Json::object();
     const std::string key = plan.value("takes_key", "");
@@ -212,6 +221,32 @@ Errand make_errand(std::uint64_t seed, int number) {
     return errand;
 }
 
+std::vector<Schedule> make_schedules(SeededRandom& dice) {
+    constexpr std::array<const char*, 3> names = {"often", "nightly", "weekdays"};
+    constexpr std::array<const char*, 3> crons = {"0 */6 * * *", "30 2 * * *", "0 9 * * mon-fri"};
+    constexpr std::array kinds = {StepKind::look, StepKind::keyed, StepKind::least, StepKind::idle};
+    std::vector<Schedule> schedules;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (dice.below(3) == 0) continue;
+        Schedule schedule{.name = names.at(i), .workflow = "errand", .cron = crons.at(i)};
+        if (dice.below(8) == 0) schedule.cron = "0 12 * * *";
+        if (dice.below(2)) schedule.time_zone = "Europe/Berlin";
+        schedule.overlap = static_cast<Overlap>(dice.below(4));
+        if (dice.below(3) == 0) schedule.key = keys.at(dice.below(keys.size()));
+        if (dice.below(2)) schedule.on_stuck = OnStuck::release_key;
+        schedule.catch_up = std::chrono::hours(12 * dice.below(3));
+        if (dice.below(2)) schedule.jitter = std::chrono::minutes(10);
+        Json steps = Json::array();
+        for (const char* name : {"s1", "s2"})
+            steps.push_back({{"name", name},
+                             {"kind", to_string(kinds.at(dice.below(kinds.size())))},
+                             {"entity", ""}});
+        schedule.input = {{"steps", std::move(steps)}};
+        schedules.push_back(std::move(schedule));
+    }
+    return schedules;
+}
+
 std::optional<Errand> errand_of(const ReferenceInstance& instance) {
     if (!instance.workflow.starts_with("errand") && instance.workflow != "nobody_knows_it")
         return std::nullopt;
@@ -221,6 +256,7 @@ std::optional<Errand> errand_of(const ReferenceInstance& instance) {
     errand.body = instance.input.value_or("");
     errand.plan = Json::parse(errand.body, nullptr, false);
     if (errand.plan.is_discarded()) errand.plan = {{"steps", Json::array()}};
+    errand.plan = planned_for(errand.id, std::move(errand.plan));
     return errand;
 }
 

@@ -12,6 +12,7 @@ namespace steplog::testing {
 struct Deployed {
     bool second_version = true;
     bool once_steps = true;  // false: a version of the code that has no such steps
+    std::vector<Schedule> schedules = {};
 };
 
 /// An errand as an event brings it.
@@ -35,6 +36,9 @@ struct Errand {
 
 /// The n-th errand under this seed.
 Errand make_errand(std::uint64_t seed, int number);
+
+/// Errands that the clock starts.
+std::vector<Schedule> make_schedules(SeededRandom& dice);
 
 /// What an instance is about, whoever started it; nothing when it is no errand.
 std::optional<Errand> errand_of(const ReferenceInstance& instance);

@@ -144,6 +144,15 @@ class MistakenStore : public Forwarding {
         promise.set_value(std::move(result));
         return promise.get_future();
     }
+    std::future<ScheduleChanged> change_schedule(ScheduleChange change) override {
+        auto changed = store_.change_schedule(change);
+        if (mistake_ != Mistake::pauses_nothing || change.kind != ScheduleChange::Kind::pause)
+            return changed;
+        changed.wait();
+        change.kind = ScheduleChange::Kind::unpause;
+        store_.change_schedule(std::move(change)).wait();
+        return changed;
+    }
     std::future<Forgotten> forget(ForgetRequest request) override {
         Forgotten forgotten = store_.forget(std::move(request)).get();
         memory_.forgotten.insert(forgotten.words.begin(), forgotten.words.end());
@@ -187,7 +196,8 @@ const char* to_string(Mistake mistake) {
                                                                 "epochs ignored",
                                                                 "duplicates not folded",
                                                                 "children abandoned",
-                                                                "who was forgotten not known"};
+                                                                "who was forgotten not known",
+                                                                "schedules not paused"};
     return words.at(static_cast<std::size_t>(mistake));
 }
 

@@ -30,9 +30,10 @@ enum class Mistake {
     ignores_epochs,
     folds_no_duplicates,
     abandons_children,
-    knows_nobody_forgotten
+    knows_nobody_forgotten,
+    pauses_nothing
 };
-inline constexpr int mistakes = static_cast<int>(Mistake::knows_nobody_forgotten) + 1;
+inline constexpr int mistakes = static_cast<int>(Mistake::pauses_nothing) + 1;
 
 const char* to_string(Mistake mistake);
 

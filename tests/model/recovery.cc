@@ -51,7 +51,19 @@ std::unique_ptr<Life> Simulation::open_life() {
     register_errands(registry, outside_, deployed_);
     if (purchase_) purchase_->register_workflow(registry);
     life->begin(watch_, clock_, random_, std::move(registry), options, memory_);
-    return life;
+    return define_schedules(*life) ? std::move(life) : nullptr;
+}
+
+// False when the machine died meanwhile.
+bool Simulation::define_schedules(Life& life) {
+    if (!script_.schedules) return true;
+    try {
+        life.engine().schedule(deployed_.schedules);
+        return true;
+    } catch (const StoreError& error) {
+        if (!vfs_.is_cut() && !vfs_.has_failed()) watch_.find("opening", error.what());
+        return false;
+    }
 }
 
 // Everything acknowledged is there, nothing else is, and what was under way is there or not.

@@ -199,6 +199,8 @@ Claimed Reference::hand_over(const Instance& instance) const {
 
 ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request) {
     acting_ = owner;
+    ClaimResult result;
+    if (request.limit > 0) result.schedules = decide_schedules(now_ms);
     const auto may_take = [&](const Instance& instance) {
         return instance.due_at_ms && !(instance.state == State::running && instance.owner == owner);
     };
@@ -210,7 +212,6 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
     });
     due.resize(std::min(due.size(), static_cast<std::size_t>(std::max(request.limit, 0))));
 
-    ClaimResult result;
     const auto deaths = [](const Instance& instance) {
         return instance.deaths + (instance.state == State::running);
     };
@@ -252,6 +253,9 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
         if (may_take(instance) &&
             (!result.next_due_ms || *instance.due_at_ms < *result.next_due_ms))
             result.next_due_ms = instance.due_at_ms;
+    const auto scheduled = next_schedule_due_ms();
+    if (scheduled && (!result.next_due_ms || *scheduled < *result.next_due_ms))
+        result.next_due_ms = scheduled;
     return result;
 }
 
@@ -338,8 +342,9 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     else
         move(instance, now_ms, *advance.to);
     if (!advance.to->claim_next) return advanced;
-    auto next = claim(owner, now_ms, {.limit = 1, .busy = 1}).claimed;
-    if (!next.empty()) advanced.next = std::move(next.front());
+    ClaimResult next = claim(owner, now_ms, {.limit = 1, .busy = 1});
+    if (!next.claimed.empty()) advanced.next = std::move(next.claimed.front());
+    advanced.schedules = std::move(next.schedules);
     return advanced;
 }
 

@@ -84,6 +84,16 @@ struct ReferenceOnce {
     std::int64_t first_attempt_at_ms = 0, updated_at_ms = 0;
 };
 
+struct ReferenceSchedule {
+    Schedule schedule;  // with the key of its instances
+    std::string input;
+    std::optional<std::int64_t> input_sealed_by;
+    std::optional<std::int64_t> next_at_ms, due_at_ms, paused_at_ms, last_at_ms;
+    std::string last_outcome, last_instance, error;
+    std::int64_t started = 0, skipped = 0, missed = 0;
+    std::int64_t created_at_ms = 0, updated_at_ms = 0;
+};
+
 struct ReferenceDataKey {
     std::string subject;
     std::string master;  // "": destroyed
@@ -118,10 +128,15 @@ class Reference {
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
+    void define_schedules(std::int64_t now_ms, const std::vector<Schedule>& schedules);
+    ScheduleChanged change_schedule(std::int64_t owner, std::int64_t now_ms,
+                                    const ScheduleChange& change);
 
     const std::map<std::int64_t, ReferenceInstance>& instances() const { return instances_; }
     const std::map<EventId, ReferenceEvent>& events() const { return events_; }
     const std::map<std::string, ReferenceOnce>& once_keys() const { return once_keys_; }
+    const std::map<std::string, ReferenceSchedule>& schedules() const { return schedules_; }
+    std::optional<std::int64_t> next_schedule_due_ms() const;
     /// In the order in which they were made.
     const std::vector<ReferenceDataKey>& data_keys() const { return data_keys_; }
     std::int64_t owners() const { return owners_; }
@@ -177,6 +192,13 @@ class Reference {
     void destroy_data_key(std::int64_t number, const Traces& traces);
     bool is_used(std::int64_t data_key) const;
     void rename_all(const Traces& traces);
+    void define_schedule(std::int64_t now_ms, const Schedule& schedule);
+    static void set_next(ReferenceSchedule& row, std::optional<std::int64_t> next_at_ms);
+    std::vector<ScheduleDecision> decide_schedules(std::int64_t now_ms);
+    std::optional<ScheduleDecision> decide(ReferenceSchedule& row, std::int64_t now_ms);
+    void start_scheduled(const ReferenceSchedule& row, std::int64_t now_ms,
+                         ScheduleDecision& decision, bool triggered);
+    const Instance* holder_of(const std::string& key) const;
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
     void end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
 
@@ -186,6 +208,7 @@ class Reference {
     std::map<std::string, ReferenceOnce> once_keys_;
     std::map<std::string, Json> asked_to_end_;  // by instance: who asked last, and why
     std::vector<ReferenceDataKey> data_keys_;
+    std::map<std::string, ReferenceSchedule> schedules_;
     std::string master_;
     std::int64_t acting_ = 0;  // whose operation this is: an owner
     std::int64_t last_seq_ = 0, owners_ = 0, tickets_ = 0, audited_ = 0;

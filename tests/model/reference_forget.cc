@@ -231,7 +231,9 @@ bool Reference::is_used(std::int64_t data_key) const {
     const auto seals = [&](const auto& payload, const auto& sealed_by) {
         return payload && sealed_by == data_key;
     };
-    return std::any_of(events_.begin(), events_.end(),
+    return std::any_of(schedules_.begin(), schedules_.end(),
+                       [&](const auto& row) { return row.second.input_sealed_by == data_key; }) ||
+           std::any_of(events_.begin(), events_.end(),
                        [&](const auto& row) {
                            return row.second.body_kept && row.second.sealed_by == data_key;
                        }) ||

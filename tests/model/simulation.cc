@@ -36,6 +36,7 @@ constexpr std::array<int, act_kinds> weights = {
     1,   // deploy
     2,   // rotate_keys
     1,   // sweep
+    2,   // change schedule
     4,   // forget
     1    // look
 };
@@ -60,13 +61,34 @@ void give_secret(const std::string& database, const std::string& vfs) {
 }  // namespace
 
 const char* to_string(ActKind kind) {
-    static constexpr std::array<const char*, act_kinds> words = {
-        "deliver",          "deliver again", "keep an event", "deliver a purchase", "work",
-        "let pass",         "reach due",     "set the clock", "cut the power",      "kill",
-        "restart",          "take over",     "stop",          "resume one",         "resume all",
-        "cancel",           "send",          "purge",         "fill the disk",      "fail the disk",
-        "break a provider", "renew",         "deploy",        "rotate keys",        "sweep",
-        "forget",           "look"};
+    static constexpr std::array<const char*, act_kinds> words = {"deliver",
+                                                                 "deliver again",
+                                                                 "keep an event",
+                                                                 "deliver a purchase",
+                                                                 "work",
+                                                                 "let pass",
+                                                                 "reach due",
+                                                                 "set the clock",
+                                                                 "cut the power",
+                                                                 "kill",
+                                                                 "restart",
+                                                                 "take over",
+                                                                 "stop",
+                                                                 "resume one",
+                                                                 "resume all",
+                                                                 "cancel",
+                                                                 "send",
+                                                                 "purge",
+                                                                 "fill the disk",
+                                                                 "fail the disk",
+                                                                 "break a provider",
+                                                                 "renew",
+                                                                 "deploy",
+                                                                 "rotate keys",
+                                                                 "sweep",
+                                                                 "change a schedule",
+                                                                 "forget",
+                                                                 "look"};
     return words.at(static_cast<std::size_t>(kind));
 }
 
@@ -75,6 +97,7 @@ Script script_for(std::uint64_t seed) {
     Script script{.seed = seed};
     script.purchase = dice.below(3) == 0;
     script.encrypted = dice.below(3) == 0;
+    script.schedules = dice.below(3) == 0;
     constexpr std::array<unsigned, 4> troubles = {0, 50, 150, 400};
     script.trouble = troubles[dice.below(troubles.size())];
     constexpr std::array frames = {15, 60, 1000};
@@ -134,6 +157,7 @@ Simulation::Simulation(Stage& stage, const Script& script, bool telling)
     outside_.trouble = script.trouble;
     vfs_.restore(stage.empty());
     if (script.encrypted) masters_ = parse_master_keys(master_key(0));
+    if (script.schedules) deployed_.schedules = make_schedules(random_);
     if (script.purchase) purchase_.emplace(watch_, vfs_, clock_, outside_, script.seed);
     // The life that made the schema.
     watch_.truth().open(clock_.now_ms(), "");

@@ -38,8 +38,9 @@ enum class ActKind {
     deploy,
     rotate_keys,  // another master key, or the first one; then some of the data keys follow
     sweep,
-    forget,  // a customer, or whoever one event is about
-    look     // an operator looks at everything
+    change_schedule,  // pauses, unpauses or triggers one
+    forget,           // a customer, or whoever one event is about
+    look              // an operator looks at everything
 };
 inline constexpr int act_kinds = static_cast<int>(ActKind::look) + 1;
 const char* to_string(ActKind kind);
@@ -53,6 +54,7 @@ struct Script {
     std::uint64_t seed = 0;
     bool purchase = false;   // provision_customer takes part
     bool encrypted = false;  // from the beginning; a rotation may begin it as well
+    bool schedules = false;  // the clock starts errands
     unsigned trouble = 0;    // per mille of calls that go wrong
     int checkpoint_frames = 1000;
     std::vector<Act> acts;

@@ -38,9 +38,19 @@ std::string said(const Accepted& accepted) {
                        accepted.conflict, accepted.instance, said(accepted.claimed));
 }
 
+std::string said(const std::vector<ScheduleDecision>& decisions) {
+    std::string text;
+    for (const ScheduleDecision& one : decisions)
+        text +=
+            fmt::format("\n    schedule {} of {} {} {} times, at {}: {}", one.schedule,
+                        one.workflow, to_string(one.outcome), one.count, one.at_ms, one.instance);
+    return text;
+}
+
 std::string said(const ClaimResult& result) {
     std::string text = fmt::format("solo {} next due {}", result.solo,
                                    result.next_due_ms ? *result.next_due_ms : -1);
+    text += said(result.schedules);
     for (const Claimed& claimed : result.claimed) text += "\n    " + said(claimed);
     return text;
 }
@@ -72,7 +82,7 @@ std::string said(const Advanced& advanced) {
         fmt::format("queued {} cancelled {} once [{}] next {}", advanced.queued, advanced.cancelled,
                     advanced.once ? said(*advanced.once) : "", said(advanced.next));
     for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
-    return text;
+    return text + said(advanced.schedules);
 }
 
 // The reasons for skipping are words for people: whom is what counts, and a bulk resume also names
@@ -105,6 +115,10 @@ std::string said(const Forgotten& forgotten) {
 }
 std::string said(const Rotated& rotated) {
     return fmt::format("{} keys rotated, {} left", rotated.done, rotated.left);
+}
+std::string said(const ScheduleChanged& changed) {
+    return fmt::format("refused {} started '{}' next {}", !changed.refused.empty(),
+                       changed.instance, changed.next_at_ms ? *changed.next_at_ms : -1);
 }
 std::string said(std::monostate) { return "done"; }
 
@@ -362,11 +376,18 @@ std::future<Rotated> WatchedStore::rotate_keys(RotateRequest request) {
 }
 
 std::future<void> WatchedStore::define_schedules(std::vector<Schedule> schedules) {
-    return real_.define_schedules(std::move(schedules));
+    auto real = real_.define_schedules(schedules);
+    return hand_in<void>(
+        fmt::format("define {} schedules", schedules.size()), std::move(real),
+        [this, schedules](Reference& r) { r.define_schedules(watch_.now_ms(), schedules); }, false);
 }
 
 std::future<ScheduleChanged> WatchedStore::change_schedule(ScheduleChange change) {
-    return real_.change_schedule(std::move(change));
+    auto real = real_.change_schedule(change);
+    return hand_in<ScheduleChanged>(
+        fmt::format("{} schedule {}", to_string(change.kind), change.name), std::move(real),
+        [this, change](Reference& r) { return r.change_schedule(owner_, watch_.now_ms(), change); },
+        false);
 }
 
 void WatchedStore::flush() {

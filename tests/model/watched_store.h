@@ -30,7 +30,6 @@ class WatchedStore : public Store {
     /// Changes nothing that the reference knows.
     std::future<bool> sweep(bool rewrite) override;
     std::future<Forgotten> forget(ForgetRequest request) override;
-    // Not part of the simulation: the reference does not know them.
     std::future<void> define_schedules(std::vector<Schedule> schedules) override;
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override;
     void flush() override;
