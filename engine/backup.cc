@@ -1,15 +1,10 @@
 #include "engine/backup.h"
 
 #include <SQLiteCpp/SQLiteCpp.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-
+#include "engine/backup_draft.h"
 #include "engine/digest.h"
 
 namespace steplog {
@@ -19,58 +14,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t id_length = 16;  // of hex digits: to tell backups apart, not to keep a secret
 constexpr int copies_max = 4;          // a database that keeps changing hands is tried so often
-
-[[noreturn]] void fail(const std::string& what, const fs::path& path) {
-    throw BackupError(fmt::format("{} {}: {}", what, path.string(), std::strerror(errno)));
-}
-
-// The file that becomes the backup: made by us, ours alone, gone unless it is published.
-class Draft {
-  public:
-    explicit Draft(const fs::path& target)
-        : path_(target.string() + fmt::format(".partial-{}", getpid())) {
-        const int made = open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-        if (made < 0) fail("cannot make", path_);
-        close(made);
-    }
-    ~Draft() {
-        if (!published_) unlink(path_.c_str());
-    }
-    Draft(const Draft&) = delete;
-    Draft& operator=(const Draft&) = delete;
-
-    const fs::path& path() const { return path_; }
-
-    /// Synced first, so that the name never stands for less than the whole.
-    void publish(const fs::path& target) {
-        sync(path_, O_RDONLY);
-        if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) != 0) {
-            // Some file systems cannot promise not to replace: a hard link can.
-            if (errno != EINVAL || link(path_.c_str(), target.c_str()) != 0)
-                fail("cannot name the backup", target);
-            unlink(path_.c_str());
-        }
-        published_ = true;
-        sync(target.has_parent_path() ? target.parent_path() : fs::path("."),
-             O_RDONLY | O_DIRECTORY);
-    }
-
-  private:
-    static void sync(const fs::path& path, int flags) {
-        const int descriptor = open(path.c_str(), flags | O_CLOEXEC);
-        const bool synced = descriptor >= 0 && fsync(descriptor) == 0;
-        if (!synced) {
-            const int error = errno;
-            if (descriptor >= 0) close(descriptor);
-            errno = error;
-            fail("cannot sync", path);
-        }
-        close(descriptor);
-    }
-
-    const fs::path path_;
-    bool published_ = false;
-};
 
 void refuse_what_is_there(const fs::path& target) {
     std::error_code error;
@@ -117,7 +60,9 @@ BackupReport back_up(const fs::path& database, const fs::path& target, const Clo
     refuse_what_is_there(target);
     const auto begun = std::chrono::steady_clock::now();
     BackupReport report;
-    Draft draft(target);
+    BackupDraft draft(target);
+    report.removed = draft.removed();
+    report.left = draft.left();
     report.mark = copy_and_mark(database, draft.path(), clock);
     report.copied_in = std::chrono::duration_cast<Ms>(std::chrono::steady_clock::now() - begun);
     std::error_code error;
@@ -134,7 +79,7 @@ BackupReport back_up(const fs::path& database, const fs::path& target, const Clo
                         broken, database.string()));
     }
     report.bytes = static_cast<std::int64_t>(fs::file_size(draft.path()));
-    draft.publish(target);
+    draft.publish();
     return report;
 }
 

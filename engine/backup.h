@@ -25,12 +25,15 @@ struct BackupReport {
     Ms copied_in{0};
     CheckReport check;           // of the copy
     std::int64_t wal_bytes = 0;  // of the database, once the copy was written
+    /// Drafts of this target that killed backups had left, and those that lie beside it still: of
+    /// other targets, killed or under way.
+    std::vector<std::filesystem::path> removed, left;
 };
 
 /// Copies the database as it is at one moment into `target`, which must not exist: everything
 /// acknowledged before the call is in it. On return it is whole, checked, synced, and readable by
-/// this user only. Before, no file has that name. Payloads stay encrypted; with `keys` the check
-/// opens them too. Throws BackupError, InspectError.
+/// this user only. Before, no file has that name: it is written as <target>.partial-<pid>. Payloads
+/// stay encrypted; with `keys` the check opens them too. Throws BackupError, InspectError.
 BackupReport back_up(const std::filesystem::path& database, const std::filesystem::path& target,
                      const Clock& clock, std::vector<MasterKey> keys = {});
 

@@ -1,6 +1,8 @@
 // The format: sqlite.org/fileformat2.html, section 4.
 #include "engine/wal_file.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
@@ -95,6 +97,18 @@ std::optional<WalDamage> find_wal_damage(const std::filesystem::path& wal) {
         seen = now;
     }
     return seen;
+}
+
+std::filesystem::path kept_wal_path(const std::filesystem::path& database) {
+    return database.string() + "-wal.damaged";
+}
+
+std::optional<KeptWal> find_kept_wal(const std::filesystem::path& database) {
+    KeptWal kept{.path = kept_wal_path(database)};
+    struct stat status {};
+    if (lstat(kept.path.c_str(), &status) != 0) return std::nullopt;
+    kept.kept_at_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1'000'000;
+    return kept;
 }
 
 }  // namespace steplog

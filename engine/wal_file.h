@@ -54,4 +54,15 @@ struct WalDamage {
 /// at again. Nothing, too, when there is no such file or it cannot be read.
 std::optional<WalDamage> find_wal_damage(const std::filesystem::path& wal);
 
+/// Where the server keeps a damaged log when it goes on without what cannot be read.
+std::filesystem::path kept_wal_path(const std::filesystem::path& database);
+
+/// A log that was kept there, if one was. It holds payloads of customers, also of those who were
+/// forgotten since, until a person deletes it: they may still need it to find out what was lost.
+struct KeptWal {
+    std::filesystem::path path;
+    std::int64_t kept_at_ms = 0;
+};
+std::optional<KeptWal> find_kept_wal(const std::filesystem::path& database);
+
 }  // namespace steplog

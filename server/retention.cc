@@ -4,6 +4,8 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "server/lost_commits.h"
+
 namespace steplog::server {
 namespace {
 
@@ -21,8 +23,9 @@ int Retention::sweep(Store& store, Ms retention, const std::stop_token& stop) {
     return gone;
 }
 
-Retention::Retention(Store& store, Log& log, Ms retention)
-    : thread_([&store, &log, retention](const std::stop_token& stop) {
+Retention::Retention(Store& store, Log& log, Ms retention, const std::filesystem::path& database,
+                     const Clock& clock)
+    : thread_([&store, &log, retention, database, &clock](const std::stop_token& stop) {
           std::mutex mutex;
           std::condition_variable_any stopped;
           while (!stop.stop_requested()) {
@@ -33,6 +36,7 @@ Retention::Retention(Store& store, Log& log, Ms retention)
                   log.warn("old instances could not be deleted; tried again in an hour",
                            {{"error", error.what()}});
               }
+              tell_of_kept_wal(log, database, retention, clock);
               std::unique_lock lock(mutex);
               stopped.wait_for(lock, stop, pause, [] { return false; });
           }

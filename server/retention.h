@@ -2,8 +2,10 @@
 // grow for ever. A thread of its own; main holds it.
 #pragma once
 
+#include <filesystem>
 #include <thread>
 
+#include "engine/clock.h"
 #include "engine/store.h"
 #include "server/log.h"
 
@@ -11,8 +13,10 @@ namespace steplog::server {
 
 class Retention {
   public:
-    /// Begins at once and looks again every hour. What it refers to must outlive it.
-    Retention(Store& store, Log& log, Ms retention);
+    /// Begins at once and looks again every hour, also for a kept write-ahead log of `database`
+    /// that is too old (lost_commits.h). What it refers to must outlive it.
+    Retention(Store& store, Log& log, Ms retention, const std::filesystem::path& database,
+              const Clock& clock);
 
     /// One sweep: returns how many instances and events went. Stops early when asked to. Throws
     /// StoreError.

@@ -290,7 +290,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     engine.schedule(schedules(settings));
     front.start();  // before the engine: an address that is taken must not cost a step
     engine.start();
-    const Retention retention(*store, log, settings.retention);
+    const Retention retention(*store, log, settings.retention, settings.database, clock);
     std::optional<Watchdog> watchdog;
     if (const auto interval = watchdog_wanted())
         watchdog.emplace(*interval, [&] { return writer_answers(*store, *interval / 2); });

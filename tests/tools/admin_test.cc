@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "engine/commands.h"
 #include "engine/control.h"
 #include "tests/tools/shop.h"
@@ -110,6 +112,43 @@ TEST_F(AdminProgram, BacksUpBesideTheRunningServerAndAtRest) {
     EXPECT_TRUE(json({"verify", second}).at("backup").contains("taken_at"));
     for (const auto& file : std::filesystem::directory_iterator(directory))
         EXPECT_THAT(file.path().string(), ::testing::Not(HasSubstr("partial")));
+}
+
+TEST_F(AdminProgram, SaysThatItRemovedWhatAKilledBackupLeft) {
+    shop.close();
+    const auto directory = std::filesystem::path(shop.database()).parent_path();
+    const std::string dead = directory / "b.db.partial-7", other = directory / "c.db.partial-8";
+    std::ofstream(dead) << "left";
+    std::ofstream(other) << "left";
+    const Finished done = admin({"backup", directory / "b.db"});
+    EXPECT_EQ(done.exit.code, 0) << done.errors;
+    EXPECT_THAT(done.errors, HasSubstr("removed " + dead));
+    EXPECT_THAT(done.errors, HasSubstr(other + " is of a backup that is under way or was killed"));
+    EXPECT_FALSE(std::filesystem::exists(dead));
+    EXPECT_TRUE(std::filesystem::exists(other));
+    const Json result = json({"backup", directory / "d.db"});
+    EXPECT_EQ(result.at("removed"), Json::array());
+    EXPECT_EQ(result.at("left"), Json::array({other}));
+}
+
+// A person decides about it: it may be needed to find out what was lost.
+TEST_F(AdminProgram, SaysWhereADamagedWriteAheadLogIsKeptAndDeletesNothingOfIt) {
+    shop.close();
+    const std::string kept = shop.database() + "-wal.damaged";
+    EXPECT_THAT(admin({"purge", "--older-than", "1h", "--plan"}).errors, ::testing::IsEmpty());
+    std::ofstream(kept) << "cus_2";
+    EXPECT_THAT(admin({"purge", "--older-than", "1h", "--plan"}).errors, ::testing::IsEmpty())
+        << "it is younger than that";
+    std::filesystem::last_write_time(
+        kept, std::filesystem::file_time_type::clock::now() - std::chrono::hours(2));
+    EXPECT_THAT(admin({"purge", "--older-than", "1h", "--plan"}).errors, HasSubstr(kept));
+    EXPECT_EQ(json({"purge", "--older-than", "1h"}).at("kept_wal"), kept);
+    EXPECT_FALSE(json({"purge", "--older-than", "3h"}).contains("kept_wal"));
+    const Finished forgotten = admin({"forget", "cus_2", "--cancel"});
+    EXPECT_EQ(forgotten.exit.code, 0) << forgotten.errors;
+    EXPECT_THAT(forgotten.errors, HasSubstr(kept + " is a copy of a damaged write-ahead log"));
+    EXPECT_EQ(json({"forget", "cus_2"}).at("kept_wal"), kept);
+    EXPECT_TRUE(std::filesystem::exists(kept));
 }
 
 TEST_F(AdminProgram, CancelsWithAReasonAndSaysWhatItCouldNot) {

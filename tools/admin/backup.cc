@@ -14,11 +14,32 @@
 namespace steplog::tools {
 namespace {
 
+Json names_of(const std::vector<std::filesystem::path>& files) {
+    Json names = Json::array();
+    for (const auto& file : files) names.push_back(file.string());
+    return names;
+}
+
+void tell_of_drafts(const BackupReport& report) {
+    for (const auto& file : report.removed)
+        complain(admin_program,
+                 fmt::format("removed {}, left by a backup that was killed", file.string()));
+    for (const auto& file : report.left)
+        complain(
+            admin_program,
+            fmt::format("{} is of a backup that is under way or was killed: if none is, delete "
+                        "it, it holds customers' data",
+                        file.string()));
+}
+
 int backup(const std::string& file, const Admin& admin) {
     const BackupReport report =
         back_up(admin.common.database, file, admin.clock, encryption_keys());
+    tell_of_drafts(report);
     if (admin.common.json) {
         print_line(dump({{"file", file},
+                         {"removed", names_of(report.removed)},
+                         {"left", names_of(report.left)},
                          {"id", report.mark.id},
                          {"taken_at", format_rfc3339(report.mark.taken_at_ms)},
                          {"bytes", report.bytes},

@@ -75,17 +75,12 @@ ForgetAnswer order(Owner& owner, const Admin& admin, const ForgetOptions& option
 }
 
 void print_counts(const Admin& admin, const Forgotten& forgotten, bool plan) {
-    if (admin.common.json) {
-        print_line(dump({{"name", forgotten.name},
-                         {"forgotten", forgotten.done},
-                         {"before", forgotten.before},
-                         {"plan", plan},
-                         {"events", forgotten.events},
-                         {"instances", forgotten.instances},
-                         {"once_keys", forgotten.once_keys},
-                         {"payloads", forgotten.payloads}}));
-        return;
-    }
+    Json result = {{"name", forgotten.name},           {"forgotten", forgotten.done},
+                   {"before", forgotten.before},       {"plan", plan},
+                   {"events", forgotten.events},       {"instances", forgotten.instances},
+                   {"once_keys", forgotten.once_keys}, {"payloads", forgotten.payloads}};
+    tell_of_kept_wal(admin, Ms(0), result);
+    if (admin.common.json) return print_line(dump(result));
     if (plan)
         print_line(
             fmt::format("would forget {} events, {} instances and {} once keys; nothing was "

@@ -1,5 +1,9 @@
 // workflow-admin: what an operator changes or keeps, but for resuming. Each verb is a file here;
 // what changes in a database is done by its owner (common/owner.h).
+#include <fmt/format.h>
+
+#include "engine/rfc3339.h"
+#include "engine/wal_file.h"
 #include "tools/admin/verb.h"
 
 namespace steplog::tools {
@@ -39,6 +43,18 @@ void add_reason(CLI::App& verb, Admin& admin) {
                                                     : "wants at most 1000 characters";
         })
         ->type_name("TEXT");
+}
+
+void tell_of_kept_wal(const Admin& admin, Ms older_than, Json& result) {
+    const auto kept = find_kept_wal(admin.common.database);
+    if (!kept || admin.clock.now_ms() - kept->kept_at_ms < older_than.count()) return;
+    result["kept_wal"] = kept->path.string();
+    complain(
+        admin_program,
+        fmt::format("{} is a copy of a damaged write-ahead log, kept since {}: it may hold what "
+                    "is deleted here. Delete it as soon as nobody needs it to find out what "
+                    "was lost",
+                    kept->path.string(), format_rfc3339(kept->kept_at_ms)));
 }
 
 int run(int argc, char** argv) {

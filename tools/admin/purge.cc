@@ -29,10 +29,11 @@ Ms retention() {
     return *retention;
 }
 
-void print_counts(const Admin& admin, const Purged& counts, bool planned) {
+void print_counts(const Admin& admin, const Purged& counts, bool planned, Ms older_than) {
+    Json result = json_of(counts);
+    if (planned) result["plan"] = true;
+    tell_of_kept_wal(admin, older_than, result);
     if (admin.common.json) {
-        Json result = json_of(counts);
-        if (planned) result["plan"] = true;
         print_line(dump(result));
         return;
     }
@@ -46,7 +47,7 @@ int purge(Admin& admin, const PurgeOptions& options) {
     const Ms older_than = options.older_than ? *options.older_than : retention();
     if (options.plan) {
         Inspector inspector(admin.common.database, admin.clock);
-        print_counts(admin, inspector.purgeable(older_than), true);
+        print_counts(admin, inspector.purgeable(older_than), true, older_than);
         return exit_done;
     }
     Owner owner = admin.owner();
@@ -58,7 +59,7 @@ int purge(Admin& admin, const PurgeOptions& options) {
         all.instances += part.instances;
         all.events += part.events;
     }
-    print_counts(admin, all, false);
+    print_counts(admin, all, false, older_than);
     return exit_done;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/clock.h"
+#include "engine/types.h"
 #include "tools/common/cli.h"
 #include "tools/common/owner.h"
 
@@ -30,6 +31,10 @@ CLI::App* add_verb(CLI::App& app, Admin& admin, const std::string& name, const s
 
 /// --reason TEXT, for verbs that change something.
 void add_reason(CLI::App& verb, Admin& admin);
+
+/// Says on stderr that a copy of a damaged write-ahead log is kept beside the database, where one
+/// is and it is at least so old, and how to be rid of it; names it in `result` too.
+void tell_of_kept_wal(const Admin& admin, Ms older_than, Json& result);
 
 void add_backup(CLI::App& app, Admin& admin);
 void add_verify(CLI::App& app, Admin& admin);
