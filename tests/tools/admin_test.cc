@@ -53,6 +53,8 @@ TEST_F(AdminProgram, PurgesWithTheServerStoppedAndSaysWhoDidIt) {
     EXPECT_EQ(done.exit.code, 0) << done.errors;
     EXPECT_EQ(done.output, "deleted 2 finished instances and 3 inbox rows\n");
     EXPECT_EQ(shop.house.sql("SELECT count(*) FROM instances WHERE finished_at_ms NOTNULL"), "0");
+    EXPECT_EQ(shop.house.sql("SELECT count(*) FROM owners WHERE program='workflow-admin'"), "1")
+        << "it opens the database once, however many batches there are";
     EXPECT_EQ(shop.house.sql("SELECT actor||' '||action||' '||detail FROM audit"),
               me + R"( purge {"events":3,"instances":2,"reason":"room"})");
     EXPECT_EQ(shop.inspect({"check"}).exit.code, 0);

@@ -51,6 +51,7 @@ int purge(Admin& admin, const PurgeOptions& options) {
         return exit_done;
     }
     Owner owner = admin.owner();
+    owner.keep_the_database();
     Purged all;
     while (true) {
         const Purged part = parse_purged(

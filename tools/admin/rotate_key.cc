@@ -11,6 +11,7 @@ namespace {
 
 int rotate_key(Admin& admin) {
     Owner owner = admin.owner();
+    owner.keep_the_database();
     std::int64_t done = 0;
     while (true) {
         const Rotated part = parse_rotated(owner.order(rotate_command({.reason = admin.reason})));

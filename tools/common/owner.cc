@@ -20,10 +20,16 @@ constexpr Ms answer_timeout = std::chrono::seconds(60);
 constexpr Ms change_of_owner = std::chrono::seconds(5);
 constexpr Ms between_tries{50};
 
+Json carry_out(Store& store, const Json& command) {
+    return handle_command(store, command, fmt::format("uid:{}", getuid()));
+}
+
 }  // namespace
 
 Owner::Owner(std::filesystem::path database, std::string program, Clock& clock)
     : database_(std::move(database)), program_(std::move(program)), clock_(clock) {}
+
+Owner::~Owner() = default;
 
 std::optional<Json> Owner::ask_server(const Json& command) {
     try {
@@ -39,13 +45,15 @@ std::optional<Json> Owner::ask_server(const Json& command) {
 
 std::optional<Json> Owner::do_it_here(const Json& command) {
     try {
-        const auto store = open_sqlite_store({.database = database_,
-                                              .program = program_,
-                                              .writer_thread = false,
-                                              .create = false,
-                                              .encryption_keys = encryption_keys()},
-                                             clock_);
-        return handle_command(*store, command, fmt::format("uid:{}", getuid()));
+        auto store = open_sqlite_store({.database = database_,
+                                        .program = program_,
+                                        .writer_thread = false,
+                                        .create = false,
+                                        .encryption_keys = encryption_keys()},
+                                       clock_);
+        Json result = carry_out(*store, command);
+        if (keep_) kept_ = std::move(store);
+        return result;
     } catch (const LockedError& error) {
         locked_ = error.what();
         return std::nullopt;
@@ -53,6 +61,7 @@ std::optional<Json> Owner::do_it_here(const Json& command) {
 }
 
 Json Owner::order(const Json& command) {
+    if (kept_) return carry_out(*kept_, command);
     const auto give_up_at = std::chrono::steady_clock::now() + change_of_owner;
     while (true) {
         if (auto result = ask_server(command)) {

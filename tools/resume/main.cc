@@ -196,6 +196,7 @@ int resume(const Options& options) {
     Tally tally;
     tally.add({.ids = {}, .skipped = look.named.unknown});
     if (options.all) {
+        owner.keep_the_database();
         resume_all(owner, options, static_cast<std::int64_t>(eligible), clock, tally);
         tally.add({.ids = {}, .skipped = look.resumable.skipped});
     } else {
