@@ -9,6 +9,7 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "engine/inspect_redact.h"
 #include "engine/text.h"
 #include "server/settings_checks.h"
 #include "steps/address.h"
@@ -29,11 +30,11 @@ const Variable& find(std::string_view name) {
 }  // namespace
 
 void SettingsReader::problem(std::string_view name, std::string_view what) {
-    read_.problems.push_back(fmt::format("{}: {}", name, what));
+    read_.problems.push_back(fmt::format("{}: {}", name, steplog::printable(what)));
 }
 
 void SettingsReader::warning(std::string_view name, std::string_view what) {
-    read_.warnings.push_back(fmt::format("{}: {}", name, what));
+    read_.warnings.push_back(fmt::format("{}: {}", name, steplog::printable(what)));
 }
 
 std::string SettingsReader::text(std::string_view name) const {

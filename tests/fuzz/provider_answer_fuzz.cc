@@ -159,7 +159,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (error.details().retry_after)
             hold(*error.details().retry_after >= Ms(0) &&
                  *error.details().retry_after <= std::chrono::hours(1));
-        if (!reads && reply.status >= 500) hold(error.details().outcome == Outcome::unknown);
+        // Adding a customer reads first: that this failed is for certain.
+        const auto outcome = reads || which == 10 ? Outcome::refused : Outcome::unknown;
+        if (reply.status >= 500) hold(error.details().outcome == outcome);
     } catch (const PermanentError& error) {
         check_text(error.what());
         hold(reply.status >= 400 && reply.status < 500);

@@ -164,6 +164,17 @@ struct Bad {
     const char* value;
 };
 
+TEST(Settings, ShowNoControlCharactersOfWhatIsWrong) {
+    for (const auto& [name, value] : {std::pair("STEPLOG_TRUSTED_PROXIES", "10.0.0.0/8,x\x0e"),
+                                      {"STEPLOG_LISTEN", "127.0.0.1:\x1b[31m"},
+                                      {"STEPLOG_WORKERS", "\x7f"}}) {
+        const auto problems = read(with(name, value)).problems;
+        ASSERT_EQ(problems.size(), 1U) << name;
+        for (const char c : problems.front())
+            EXPECT_TRUE(static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) << problems.front();
+    }
+}
+
 class BadSetting : public ::testing::TestWithParam<Bad> {};
 
 TEST_P(BadSetting, IsReportedByName) {
