@@ -131,6 +131,7 @@ ResumeRequest parse_resume_command(const Json& command) {
 Json cancel_command(const CancelRequest& request) {
     Json command = {{"command", "cancel"}, {"ids", request.ids}};
     if (!request.reason.empty()) command["reason"] = request.reason;
+    if (request.kill) command["kill"] = true;
     return command;
 }
 
@@ -144,6 +145,9 @@ CancelRequest parse_cancel_command(const Json& command) {
             request.ids = texts_of(value, field);
         } else if (field == "reason") {
             request.reason = reason_of(value);
+        } else if (field == "kill") {
+            if (!value.is_boolean()) wrong(field);
+            request.kill = value.get<bool>();
         } else {
             unknown(field);
         }

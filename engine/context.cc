@@ -94,6 +94,7 @@ void Context::remember_undo(const std::string& step, const StepOptions& options,
 
 // In reverse order, each as a step of its own: what was undone once is not undone again.
 void Context::undo_finished_steps() {
+    replay_->undoing = true;
     while (!replay_->undoable.empty()) {
         const Replay::Undoable done = std::move(replay_->undoable.back());
         replay_->undoable.pop_back();
@@ -172,6 +173,7 @@ void Context::sleep_until(std::string_view name, std::int64_t at_ms) {
     // the time come, whatever the clock says now.
     if (replay_->log.timers.contains(step)) return;
     Advance begun{.instance = claimed_.seq, .epoch = claimed_.epoch, .step = step};
+    leave_if_cancelling();
     begun.progress = true;
     begun.entries.push_back(
         {.step = step, .kind = EntryKind::timer, .data = {{"due_at_ms", at_ms}}});
@@ -195,6 +197,7 @@ std::optional<Json> Context::wait_for_json(std::string_view name, const WaitOpti
     if (begun && known->second.timed_out) return std::nullopt;
     if (begun && known->second.taken > 0)
         return signal_of(name, replay_->log.signals[known->second.taken]);
+    leave_if_cancelling();
     begin_no_more_if_draining();
     AwaitSignal await{.wait = wait,
                       .signal = signal,
@@ -236,6 +239,7 @@ std::string Context::start_child(std::string_view name, const std::string& workf
     const std::string step = asked_for(name);
     const auto known = replay_->log.children.find(step);
     if (known != replay_->log.children.end()) return known->second.id;
+    leave_if_cancelling();
     begin_no_more_if_draining();
     StartChild start{.name = step, .on_close = options.on_close};
     start.instance = {.id = options.id.empty() ? claimed_.id + "/" + step : options.id,
@@ -265,6 +269,7 @@ Json Context::await_child_json(std::string_view name) {
     const std::string& child = started->second.id;
     auto end = replay_->log.child_ends.find(child);
     if (end == replay_->log.child_ends.end()) {
+        leave_if_cancelling();
         begin_no_more_if_draining();
         const std::string wait = fmt::format("end of {}", name);
         const Advanced advanced = commit({.instance = claimed_.seq,
@@ -310,6 +315,7 @@ void Context::await_children() {
 void Context::take_key(const std::string& key) {
     stay_suspended();
     if (claimed_.key == key) return;
+    leave_if_cancelling();
     begin_no_more_if_draining();
     Advance advance{.instance = claimed_.seq, .epoch = claimed_.epoch, .take_key = key};
     advance.entries.push_back({.kind = EntryKind::key, .data = {{"key", key}}});
@@ -319,6 +325,7 @@ void Context::take_key(const std::string& key) {
 }
 
 void Context::stuck(const std::string& code, const std::string& message) {
+    leave_if_cancelling();
     Advance outcome{.instance = claimed_.seq, .epoch = claimed_.epoch};
     outcome.entries.push_back(stuck_entry("", code, message));
     outcome.to = Transition{
@@ -336,6 +343,14 @@ bool Context::may_release_key() const {
 void Context::stay_suspended() const {
     if (std::this_thread::get_id() != replay_->thread) throw NestedUse{};
     if (replay_->suspended) throw Suspended{};
+}
+
+bool Context::is_cancelling() const { return claimed_.cancelling && !replay_->undoing; }
+
+void Context::leave_if_cancelling() {
+    if (!is_cancelling()) return;
+    replay_->leaves_to_undo = true;
+    leave_as_stored();
 }
 
 void Context::begin_no_more_if_draining() {
@@ -365,7 +380,7 @@ void Context::abandon() {
 
 void Context::hand_in(Advance outcome) {
     settle_handed_in();
-    take_along_recorded(outcome);
+    prepare(outcome);
     replay_->recorded.clear();
     replay_->handed_in = outcome;
     replay_->handed_in_result = surroundings_.store.advance(std::move(outcome));
@@ -390,13 +405,14 @@ void Context::settle_handed_in() {
     }
 }
 
-void Context::take_along_recorded(Advance& advance) {
+void Context::prepare(Advance& advance) {
+    advance.takes_back = claimed_.cancelling || replay_->undoing;
     advance.entries.insert(advance.entries.begin(), replay_->recorded.begin(),
                            replay_->recorded.end());
 }
 
 Advanced Context::commit(Advance advance) {
-    take_along_recorded(advance);
+    prepare(advance);
     while (true) {
         // Not handed in after all, for want of memory: it comes first.
         if (replay_->handed_in && !replay_->handed_in_result.valid()) settle_handed_in();

@@ -314,6 +314,8 @@ class Context {
     std::optional<Json> stored_result(const std::string& step);
     void remember_undo(const std::string& step, const StepOptions& options, const Json& result);
     void undo_finished_steps();
+    void leave_if_cancelling();
+    bool is_cancelling() const;
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
     Json recorded(const char* kind, std::string_view name, const std::function<Json()>& draw);
@@ -328,7 +330,7 @@ class Context {
     void hand_in(Advance outcome);
     void settle_handed_in();
     Advanced commit(Advance advance);
-    void take_along_recorded(Advance& advance);
+    void prepare(Advance& advance);
     void wait_or_abandon(const StoreError& error);
 
     // Leaving the function: with a transition, as the store has arranged, or because it is no

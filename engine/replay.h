@@ -27,6 +27,8 @@ struct Context::Replay {
     std::map<std::string, int> drawn;  // recorded values without a name, by kind
     std::vector<NewEntry> recorded;    // values that go with whatever is written next
     std::vector<Undoable> undoable;    // in the order in which the function asked for them
+    bool leaves_to_undo = false;       // it was cancelled: what has finished is to be taken back
+    bool undoing = false;
     bool in_step = false;
     bool suspended = false;                 // sticks: user code cannot lose it
     bool abandoned = false;                 // the instance is no longer ours to write

@@ -19,6 +19,7 @@ struct SqliteTransitions::Due {
     int deaths = 0;
     OnStuck on_stuck = OnStuck::keep_key;
     bool asked_to_end = false;
+    bool cancelling = false;  // …after what it has finished is taken back
     std::int64_t created_at_ms = 0;
     std::optional<std::int64_t> input_payload;
     Hash input_hash{};
@@ -51,6 +52,10 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
             found.input_hash = read.hash(14);
             found.asked_to_end = !read.is_null(15);
         }
+    }
+    for (Due& found : due) {
+        found.cancelling = found.asked_to_end && can_take_back(found.row);
+        found.asked_to_end = found.asked_to_end && !found.cancelling;
     }
     for (const Due& found : due)
         if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck &&
@@ -110,6 +115,7 @@ Claimed SqliteTransitions::take(Due due) {
     claimed.key = due.row.key;
     claimed.on_stuck = due.on_stuck;
     claimed.deaths = due.deaths;
+    claimed.cancelling = due.cancelling;
     claimed.created_at_ms = due.created_at_ms;
     Payloads::Body input = payloads_.read(due.input_payload);
     claimed.input = std::move(input.text);

@@ -108,6 +108,14 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
            {.step = row.step,
             .kind = EntryKind::resumed,
             .data = {{"by", request.actor}, {"was", state}, {"code", code}, {"decided", by_id}}});
+    Query(statements_, "UPDATE instances SET deaths=0, attempt=0 WHERE seq=?", seq).run();
+    put_back_to_work(row);
+    audit(request.actor, "resume", row.id, {{"was", state}, {"code", code}, {"step", row.step}});
+    return "";
+}
+
+// Due now, or behind whoever holds its key in the meantime.
+void SqliteTransitions::put_back_to_work(Row& row) {
     const bool wants_key = !row.key.empty() && !row.holds_key;
     const bool queues = wants_key && key_is_held(row.key);
     std::optional<std::int64_t> due, ticket;
@@ -120,13 +128,10 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
     }
     Query(statements_,
           "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=NULL, "
-          "key_ticket=?, holds_key=?, "
-          "deaths=0, attempt=0, log_length=?, log_hash=?, updated_at_ms=? WHERE seq=?",
+          "key_ticket=?, holds_key=?, log_length=?, log_hash=?, updated_at_ms=? WHERE seq=?",
           queues ? "queued" : "pending", due, waits, ticket, !row.key.empty() && !queues,
-          row.log_length, row.log_hash, now(), seq)
+          row.log_length, row.log_hash, now(), row.seq)
         .run();
-    audit(request.actor, "resume", row.id, {{"was", state}, {"code", code}, {"step", row.step}});
-    return "";
 }
 
 Cancelled SqliteTransitions::cancel(const CancelRequest& request) {
@@ -164,7 +169,8 @@ void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& r
     Json said = {{"by", request.actor}, {"was", state}};
     if (!code.empty()) said["code"] = code;
     if (!request.reason.empty()) said["reason"] = bounded(request.reason);
-    if (!living_holder) {
+    const bool takes_back = code != "log_damaged" && can_take_back(row);
+    if (request.kill || (!living_holder && !takes_back)) {
         end_cancelled(row, said);
         cancelled.ids.push_back(id);
     } else {
@@ -173,9 +179,19 @@ void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& r
         Query(statements_, "UPDATE instances SET cancel_requested_at_ms=? WHERE seq=?", now(),
               row.seq)
             .run();
+        // One that queues has its turn before it.
+        if (!living_holder && state != "queued") put_back_to_work(row);
     }
     said["step"] = row.step;
-    audit(request.actor, "cancel", row.id, said);
+    audit(request.actor, request.kill ? "kill" : "cancel", row.id, said);
+}
+
+bool SqliteTransitions::can_take_back(const Row& row) {
+    return Query(statements_,
+                 "SELECT 1 FROM entries WHERE instance=? AND kind='completed' AND "
+                 "json_extract(data,'$.undo') LIMIT 1",
+                 row.seq)
+        .next();
 }
 
 // Nothing is appended to a log that does not verify.
@@ -186,6 +202,14 @@ void SqliteTransitions::end_cancelled(Row& row, Json said) {
           row.log_hash, row.seq)
         .run();
     apply(row, {.to = State::cancelled});
+}
+
+// Ends, or has its finished steps taken back first: then it is claimed anew for that.
+void SqliteTransitions::leave_as_asked(Row& row, const std::string& code) {
+    if (can_take_back(row))
+        apply(row, {.to = State::pending, .delay = Ms(0)});
+    else
+        end_as_asked(row, code);
 }
 
 // Who asked stands in the audit: the newest such row is this one's.

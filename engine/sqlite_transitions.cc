@@ -283,9 +283,10 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         asked_to_end = !read.is_null(6);
     }
     Advanced advanced;
+    asked_to_end = asked_to_end && !advance.takes_back;
     if (asked_to_end && begins_something(advance)) {
         advanced.cancelled = true;
-        end_as_asked(row);
+        leave_as_asked(row);
         return advanced;
     }
     if (advance.once_claim) {
@@ -332,7 +333,9 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
     if (advance.to) {
         advanced.cancelled = asked_to_end && !is_finished(advance.to->to);
         if (advanced.cancelled)
-            end_as_asked(row, advance.to->error_code);
+            leave_as_asked(row, advance.to->error_code);
+        else if (advance.to->to == State::cancelled)
+            end_as_asked(row);
         else
             apply(row, *advance.to);
         if (advance.to->claim_next) {

@@ -118,6 +118,7 @@ class SqliteTransitions {
     std::optional<std::int64_t> arrived_signal(const Row& row, const AwaitSignal& wait);
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);
+    void put_back_to_work(Row& row);
     int purge_instances(std::int64_t finished_before_ms, int limit);
     void forget_bodies_for(const std::vector<std::int64_t>& instances);
     int purge_events(std::int64_t received_before_ms, int limit);
@@ -125,7 +126,9 @@ class SqliteTransitions {
                const Json& detail);
     void list_waiting(const ResumeRequest& request, Resumed& resumed);
     void cancel_one(const std::string& id, const CancelRequest& request, Cancelled& cancelled);
+    bool can_take_back(const Row& row);
     void end_cancelled(Row& row, Json said);
+    void leave_as_asked(Row& row, const std::string& code = "");
     void end_as_asked(Row& row, const std::string& code = "");
 
     std::optional<ScheduleRow> read_schedule(const std::string& name);

@@ -39,6 +39,12 @@ Context::StepRun::StepRun(Context& context, std::string name, const StepOptions&
 
 std::optional<Json> Context::StepRun::begin() {
     context_.begin_no_more_if_draining();
+    if (context_.is_cancelling()) {
+        // What may have happened is to be taken back as well, where it can be looked up.
+        if (record_.in_doubt && options_.probe && options_.undo)
+            if (auto adopted = resolve_doubt(record_.key_since_ms)) return adopted;
+        context_.leave_if_cancelling();
+    }
     if (record_.in_doubt) {
         if (auto adopted = resolve_doubt(record_.key_since_ms)) return adopted;
     } else if (record_.lost_since_ms > 0 && options_.once.empty()) {
@@ -221,6 +227,7 @@ Json Context::StepRun::complete(Json result, Json data) {
     outcome.progress = true;
     outcome.lazy = true;
     NewEntry completed = entry(EntryKind::completed, std::move(data));
+    if (options_.undo) completed.data["undo"] = true;
     completed.payload = to_text(result);
     if (holds_once_)
         outcome.once_settle =

@@ -50,6 +50,7 @@ struct Claimed {
     std::string key;
     OnStuck on_stuck = OnStuck::keep_key;
     int deaths = 0;  // holders that died in a row without progress, the present claim not counted
+    bool cancelling = false;  // asked to end, and finished steps can be taken back: nothing else
     std::int64_t created_at_ms = 0;
     std::optional<std::string> input;  // absent: forgotten
     std::vector<Entry> log;
@@ -173,8 +174,9 @@ struct Advance {
     std::optional<StartChild> start_child = {};
     std::optional<AwaitChild> await_child = {};
     std::optional<Transition> to = {};
-    bool progress = false;  // a step ended: the count of deaths starts anew
-    bool lazy = false;      // joins the next commit, whatever causes it; alone after 1 ms
+    bool takes_back = false;  // on the way to its end: written although it is asked to end
+    bool progress = false;    // a step ended: the count of deaths starts anew
+    bool lazy = false;        // joins the next commit, whatever causes it; alone after 1 ms
 };
 
 struct Advanced {
@@ -226,11 +228,13 @@ struct CancelRequest {
     std::vector<std::string> ids = {};
     std::string actor = "unknown";  // for the audit: "uid:1000"
     std::string reason = {};        // a person's words, kept in the log: no personal data
+    bool kill = false;              // at once, whatever it is at, and nothing is taken back
 };
 
 struct Cancelled {
     std::vector<std::string> ids;        // ended now
-    std::vector<std::string> requested;  // running: end before they begin another step
+    std::vector<std::string> requested;  // end before they begin another step, or once what they
+                                         // have finished is taken back
     std::vector<Resumed::Skipped> skipped;
 };
 
@@ -328,7 +332,9 @@ class Store {
     /// queued for the key goes on, once keys are let go. A running one is only asked to, in one
     /// transaction with the audit row: the outcome of what it is at is still recorded, then it ends
     /// in place of whatever it would begin or wait for next, or at its next claim; if its function
-    /// returns first, it ends as it would have. What has ended is skipped with a reason.
+    /// returns first, it ends as it would have. One with a finished step that can be taken back
+    /// (its entry says so) is asked to end too, and made due: its function leaves before it begins
+    /// anything, undoes, and ends. What has ended is skipped with a reason.
     virtual std::future<Cancelled> cancel(CancelRequest request) = 0;
 
     /// Writes a signal into the log of an unfinished instance, and wakes it where it waits for one

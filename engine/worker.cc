@@ -94,7 +94,7 @@ Advance Worker::call(Context& context) const {
     try {
         return follow(context, *workflow, input);
     } catch (const Suspended&) {
-        return {};
+        return context.replay_->leaves_to_undo ? take_back(context) : Advance{};
     } catch (const std::exception& error) {
         return unclassified(context, error.what());
     } catch (...) {
@@ -106,14 +106,30 @@ Advance Worker::follow(Context& context, const Workflow& workflow, const Json& i
     const Claimed& claimed = context.claimed_;
     try {
         Json output = workflow.run(context, input);
+        context.leave_if_cancelling();
         context.await_children();
         Advance parting{.instance = claimed.seq, .epoch = claimed.epoch, .progress = true};
         parting.to = Transition{.to = State::completed, .output = to_text(output)};
         return parting;
     } catch (const PermanentError& error) {
+        context.leave_if_cancelling();
         if (workflow.on_failure == OnFailure::fail) context.undo_finished_steps();
         return failed(context, workflow, error);
     }
+}
+
+// It was cancelled, and has left its function.
+Advance Worker::take_back(Context& context) const {
+    context.replay_->suspended = false;
+    try {
+        context.undo_finished_steps();
+    } catch (const Suspended&) {
+        return {};
+    }
+    Advance parting{
+        .instance = context.claimed_.seq, .epoch = context.claimed_.epoch, .progress = true};
+    parting.to = Transition{.to = State::cancelled};
+    return parting;
 }
 
 Advance Worker::failed(Context& context, const Workflow& workflow,
@@ -178,6 +194,8 @@ void Worker::tell(const Context& context, const Advance& parting) const {
     const Transition& to = *parting.to;
     if (to.to == State::stuck)
         context.observe(parting.step, "stuck", parting.attempt, to.error_code, to.error);
+    else if (to.to == State::cancelled)
+        context.observe("", "cancelled", 0);
     else if (is_finished(to.to))
         context.observe("", to.to == State::completed ? "finished" : "instance_failed", 0,
                         to.error_code, to.error,

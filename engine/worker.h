@@ -26,6 +26,7 @@ class Worker {
   private:
     Advance call(Context& context) const;
     Advance follow(Context& context, const Workflow& workflow, const Json& input) const;
+    Advance take_back(Context& context) const;
     Advance failed(Context& context, const Workflow& workflow, const PermanentError& error) const;
     Advance unclassified(Context& context, const std::string& message) const;
     Advance stuck(Context& context, const std::string& code, const std::string& message) const;

@@ -185,6 +185,7 @@ Claimed Reference::hand_over(const Instance& instance) const {
     claimed.key = instance.key;
     claimed.on_stuck = instance.on_stuck;
     claimed.deaths = instance.deaths;
+    claimed.cancelling = instance.cancel_requested_at_ms && can_take_back(instance);
     claimed.created_at_ms = instance.created_at_ms;
     claimed.input = instance.input;
     for (const ReferenceEntry& entry : instance.log)
@@ -216,14 +217,15 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
         return instance.deaths + (instance.state == State::running);
     };
     const auto suspect = [&](const Instance& instance) {
-        return !instance.cancel_requested_at_ms && deaths(instance) >= deaths_until_alone &&
+        const bool ends = instance.cancel_requested_at_ms && !can_take_back(instance);
+        return !ends && deaths(instance) >= deaths_until_alone &&
                deaths(instance) < deaths_until_stuck;
     };
     result.solo = std::any_of(due.begin(), due.end(), [&](Instance* i) { return suspect(*i); });
     for (Instance* instance : due) {
         if (!may_take(*instance) || *instance->due_at_ms > now_ms)
             continue;  // went with its parent
-        if (instance->cancel_requested_at_ms) {
+        if (instance->cancel_requested_at_ms && !can_take_back(*instance)) {
             end_as_asked(*instance, now_ms, "");
             continue;
         }
@@ -281,9 +283,10 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     acting_ = owner;
     Instance& instance = found->second;
     Advanced advanced;
-    if (instance.cancel_requested_at_ms && begins_something(advance)) {
+    const bool asked_to_end = instance.cancel_requested_at_ms && !advance.takes_back;
+    if (asked_to_end && begins_something(advance)) {
         advanced.cancelled = true;
-        end_as_asked(instance, now_ms, "");
+        leave_as_asked(instance, now_ms, "");
         return advanced;
     }
     for (const NewEntry& entry : advance.entries)
@@ -336,9 +339,11 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
               .waits_for = WaitsFor::child,
               .waits_detail = advance.await_child->child});
     if (!advance.to) return advanced;
-    advanced.cancelled = instance.cancel_requested_at_ms && !is_finished(advance.to->to);
+    advanced.cancelled = asked_to_end && !is_finished(advance.to->to);
     if (advanced.cancelled)
-        end_as_asked(instance, now_ms, advance.to->error_code);
+        leave_as_asked(instance, now_ms, advance.to->error_code);
+    else if (advance.to->to == State::cancelled)
+        end_as_asked(instance, now_ms, "");
     else
         move(instance, now_ms, *advance.to);
     if (!advance.to->claim_next) return advanced;

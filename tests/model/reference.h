@@ -200,6 +200,8 @@ class Reference {
                          ScheduleDecision& decision, bool triggered);
     const Instance* holder_of(const std::string& key) const;
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
+    static bool can_take_back(const Instance& instance);
+    void leave_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
     void end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
 
     std::map<std::int64_t, Instance> instances_;

@@ -89,11 +89,14 @@ void Reference::cancel_one(const std::string& id, std::int64_t now_ms, const Can
     Instance& instance = instances_.at(found->seq);
     Json said = {{"by", request.actor}};
     if (!request.reason.empty()) said["reason"] = request.reason;
-    if (instance.state == State::running && instance.owner == acting_) {
+    const bool runs = instance.state == State::running && instance.owner == acting_;
+    const bool takes_back = instance.error_code != "log_damaged" && can_take_back(instance);
+    if (!request.kill && (runs || takes_back)) {
         cancelled.requested.push_back(id);
         if (instance.cancel_requested_at_ms) return;
         instance.cancel_requested_at_ms = now_ms;
         asked_to_end_[id] = std::move(said);
+        if (!runs && instance.state != State::queued) put_back_to_work(instance, now_ms);
     } else {
         cancelled.ids.push_back(id);
         asked_to_end_[id] = said;
@@ -108,6 +111,19 @@ void Reference::end_cancelled(Instance& instance, std::int64_t now_ms, Json said
     append(instance, now_ms,
            {.step = instance.step, .kind = EntryKind::cancelled, .data = std::move(said)});
     move(instance, now_ms, {.to = State::cancelled});
+}
+
+bool Reference::can_take_back(const Instance& instance) {
+    return std::any_of(instance.log.begin(), instance.log.end(), [](const auto& entry) {
+        return entry.kind == EntryKind::completed && parse_stored(entry.data).contains("undo");
+    });
+}
+
+void Reference::leave_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code) {
+    if (can_take_back(instance))
+        move(instance, now_ms, {.to = State::pending, .delay = Ms(0)});
+    else
+        end_as_asked(instance, now_ms, code);
 }
 
 void Reference::end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code) {

@@ -20,11 +20,11 @@ std::string said(const Entry& entry) {
 
 // What an answer says, as text: the real one and the reference's must read the same.
 std::string said(const Claimed& claimed) {
-    std::string text =
-        fmt::format("{} {} {} v{} epoch {} key '{}' {} deaths {} created {} input {} damage '{}'",
-                    claimed.seq, claimed.id, claimed.workflow, claimed.version, claimed.epoch,
-                    claimed.key, to_string(claimed.on_stuck), claimed.deaths, claimed.created_at_ms,
-                    said(claimed.input), claimed.damage);
+    std::string text = fmt::format(
+        "{} {} {} v{} epoch {} key '{}' {} deaths {} cancelling {} created {} input {} damage '{}'",
+        claimed.seq, claimed.id, claimed.workflow, claimed.version, claimed.epoch, claimed.key,
+        to_string(claimed.on_stuck), claimed.deaths, claimed.cancelling, claimed.created_at_ms,
+        said(claimed.input), claimed.damage);
     for (const Entry& entry : claimed.log) text += "\n      " + said(entry);
     return text;
 }

@@ -4,8 +4,8 @@
 // sync its commits, loses some. STEPLOG_SHUTDOWNS and STEPLOG_VANISHINGS ask for more than the
 // usual 3.
 //
-// The server is at work in that moment. Linux 6.18 has a flaw there (a program of twenty lines shows
-// it): an fdatasync of blocks that were never written before, caught half way by such an end,
+// The server is at work in that moment. Linux 6.18 has a flaw there (a program of twenty lines
+// shows it): an fdatasync of blocks that were never written before, caught half way by such an end,
 // returns 0, and the blocks are gone. SqliteFile::make_log_room keeps our syncs out of it.
 #include <fmt/core.h>
 #include <gmock/gmock.h>

@@ -1,5 +1,6 @@
 // workflow-admin cancel ID…: ends instances for good. What waits ends at once; what runs ends
-// before its next step.
+// before its next step; what can take back what it has done does that first. workflow-admin kill
+// ID…: ends them now.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -37,13 +38,15 @@ void print_result(const Admin& admin, const Cancelled& cancelled) {
                            cancelled.ids.size() == 1 ? "" : "s"));
     for (const std::string& id : cancelled.requested)
         print_line(
-            fmt::format("  {}  runs: ends before its next step", printable(redact_text(id))));
+            fmt::format("  {}  asked to end: before its next step, and once what it has done is "
+                        "taken back where its steps say how",
+                        printable(redact_text(id))));
     for (const Resumed::Skipped& one : cancelled.skipped)
         print_line(fmt::format("  {}  skipped: {}", printable(redact_text(one.id)),
                                printable(redact_text(one.reason))));
 }
 
-int cancel(Admin& admin, const std::vector<std::string>& texts) {
+int cancel(Admin& admin, const std::vector<std::string>& texts, bool kill) {
     // The reading connection ends with this statement: whoever writes has the file to itself.
     const Named named = [&] {
         Inspector inspector(admin.common.database, admin.clock);
@@ -57,7 +60,8 @@ int cancel(Admin& admin, const std::vector<std::string>& texts) {
         const Cancelled part = parse_cancelled(owner.order(
             cancel_command({.ids = {named.ids.begin() + static_cast<std::ptrdiff_t>(begin),
                                     named.ids.begin() + static_cast<std::ptrdiff_t>(end)},
-                            .reason = admin.reason})));
+                            .reason = admin.reason,
+                            .kill = kill})));
         all.ids.insert(all.ids.end(), part.ids.begin(), part.ids.end());
         all.requested.insert(all.requested.end(), part.requested.begin(), part.requested.end());
         all.skipped.insert(all.skipped.end(), part.skipped.begin(), part.skipped.end());
@@ -73,14 +77,28 @@ void add_cancel(CLI::App& app, Admin& admin) {
     const auto ids = std::make_shared<std::vector<std::string>>();
     CLI::App* verb =
         add_verb(app, admin, "cancel", "ends instances for good, whatever they wait for",
-                 [&admin, ids] { return cancel(admin, *ids); });
+                 [&admin, ids] { return cancel(admin, *ids, false); });
     verb->add_option("ID", *ids, "instances, each by its id or any clear ending or beginning of it")
         ->required();
     add_reason(*verb, admin);
     verb->footer(
-        "What was done stays done: a cancelled instance begins no further step, lets its key go, "
-        "and cannot be resumed. One that runs ends before its next step. Exit code 1 when one of "
-        "the named does not exist, or none could be cancelled.");
+        "A cancelled instance begins no further step, lets its key go, and cannot be resumed. One "
+        "that runs ends before its next step. What was done stays done, unless its step names an "
+        "undo: then that is carried out first. Exit code 1 when one of the named does not exist, "
+        "or none could be cancelled.");
+}
+
+void add_kill(CLI::App& app, Admin& admin) {
+    const auto ids = std::make_shared<std::vector<std::string>>();
+    CLI::App* verb = add_verb(app, admin, "kill", "ends instances now, taking nothing back",
+                              [&admin, ids] { return cancel(admin, *ids, true); });
+    verb->add_option("ID", *ids, "instances, each by its id or any clear ending or beginning of it")
+        ->required();
+    add_reason(*verb, admin);
+    verb->footer(
+        "For what cancel cannot end: nothing is undone, and of a step that is under way nobody "
+        "learns any more whether it happened. Exit code 1 when one of the named does not exist, or "
+        "none could be ended.");
 }
 
 }  // namespace steplog::tools

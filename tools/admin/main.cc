@@ -68,6 +68,7 @@ int run(int argc, char** argv) {
     add_verify(app, admin);
     add_purge(app, admin);
     add_cancel(app, admin);
+    add_kill(app, admin);
     add_signal(app, admin);
     add_forget(app, admin);
     add_rotate_key(app, admin);
