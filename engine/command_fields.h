@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/types.h"
+#include "engine/store.h"
 
 namespace steplog::fields {
 
@@ -48,6 +48,23 @@ inline std::vector<std::string> texts_of(const Json& value, const std::string& f
     std::vector<std::string> texts;
     for (const Json& text : value) texts.push_back(text_of(text, field));
     return texts;
+}
+
+inline Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped) {
+    Json array = Json::array();
+    for (const Resumed::Skipped& one : skipped)
+        array.push_back({{"id", one.id}, {"reason", one.reason}});
+    return array;
+}
+
+inline std::vector<Resumed::Skipped> parse_skipped(const Json& json) {
+    if (!json.is_array()) wrong("skipped");
+    std::vector<Resumed::Skipped> skipped;
+    for (const Json& one : json) {
+        if (!one.is_object() || !one.contains("id") || !one.contains("reason")) wrong("skipped");
+        skipped.push_back({text_of(one.at("id"), "id"), text_of(one.at("reason"), "reason")});
+    }
+    return skipped;
 }
 
 }  // namespace steplog::fields

@@ -32,6 +32,12 @@ Json carry_out_signal(Store& store, const Json& command, const std::string& acto
     return json_of(store.signal(std::move(request)).get());
 }
 
+Json carry_out_move(Store& store, const Json& command, const std::string& actor) {
+    MoveRequest request = parse_move_command(command);
+    request.actor = actor;
+    return json_of(store.move(std::move(request)).get());
+}
+
 Json carry_out_rotate(Store& store, const Json& command, const std::string& actor) {
     RotateRequest request = parse_rotate_command(command);
     request.actor = actor;
@@ -63,25 +69,8 @@ constexpr Command commands[] = {
     {"resume", carry_out_resume},     {"cancel", carry_out_cancel},
     {"purge", carry_out_purge},       {"forget", carry_out_forget},
     {"rotate-key", carry_out_rotate}, {"schedule", carry_out_schedule},
-    {"signal", carry_out_signal},
+    {"signal", carry_out_signal},     {"move", carry_out_move},
 };
-
-Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped) {
-    Json array = Json::array();
-    for (const Resumed::Skipped& one : skipped)
-        array.push_back({{"id", one.id}, {"reason", one.reason}});
-    return array;
-}
-
-std::vector<Resumed::Skipped> parse_skipped(const Json& json) {
-    if (!json.is_array()) wrong("skipped");
-    std::vector<Resumed::Skipped> skipped;
-    for (const Json& one : json) {
-        if (!one.is_object() || !one.contains("id") || !one.contains("reason")) wrong("skipped");
-        skipped.push_back({text_of(one.at("id"), "id"), text_of(one.at("reason"), "reason")});
-    }
-    return skipped;
-}
 
 }  // namespace
 
@@ -294,6 +283,17 @@ Json handle_command(Store& store, const Json& command, const std::string& actor)
             if (command.at("command") == known.name) return known.carry_out(store, command, actor);
     throw std::invalid_argument(
         "this server does not know that command: use the programs of its own release");
+}
+
+Json handle_command(Engine& engine, const Json& command, const std::string& actor) {
+    if (command.is_object() && command.value("command", Json()) == "move") {
+        MoveRequest request = parse_move_command(command);
+        request.actor = actor;
+        return json_of(engine.move(std::move(request)));
+    }
+    Json result = handle_command(engine.store(), command, actor);
+    engine.wake();
+    return result;
 }
 
 }  // namespace steplog

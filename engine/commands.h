@@ -45,6 +45,18 @@ Json json_of(const Signalled& signalled);
 /// The inverse. Throws std::invalid_argument.
 Signalled parse_signalled(const Json& json);
 
+/// {"command":"move","ids":[…],"to_version"} and a reason where there is one.
+Json move_command(const MoveRequest& request);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+MoveRequest parse_move_command(const Json& command);
+
+/// {"ids":[…],"still_stuck":[…],"skipped":[{"id","reason"}…]}
+Json json_of(const Moved& moved);
+
+/// The inverse. Throws std::invalid_argument.
+Moved parse_moved(const Json& json);
+
 /// {"command":"purge","older_than_ms","limit"} and, where there is one, "reason".
 Json purge_command(const PurgeRequest& request);
 
@@ -112,11 +124,8 @@ inline constexpr int purge_limit_max = 10'000;   // in one transaction, however 
 /// Throws std::invalid_argument for what is no command, StoreError.
 Json handle_command(Store& store, const Json& command, const std::string& actor);
 
-/// In the server: workers take up at once what the command made due.
-inline Json handle_command(Engine& engine, const Json& command, const std::string& actor) {
-    Json result = handle_command(engine.store(), command, actor);
-    engine.wake();
-    return result;
-}
+/// In the server: workers take up at once what the command made due, and an instance is moved only
+/// to a version that this program has.
+Json handle_command(Engine& engine, const Json& command, const std::string& actor);
 
 }  // namespace steplog

@@ -8,6 +8,7 @@
 #include "engine/entries.h"
 #include "engine/replay.h"
 #include "engine/step_run.h"
+#include "engine/workflow.h"
 
 namespace steplog {
 namespace {
@@ -244,7 +245,7 @@ std::string Context::start_child(std::string_view name, const std::string& workf
     StartChild start{.name = step, .on_close = options.on_close};
     start.instance = {.id = options.id.empty() ? claimed_.id + "/" + step : options.id,
                       .workflow = workflow,
-                      .version = options.version,
+                      .version = surroundings_.registry.version_for(workflow, options.version),
                       .key = options.key,
                       .on_stuck = options.on_stuck,
                       .input = to_text(input),

@@ -95,7 +95,7 @@ struct WaitOptions {
 
 struct ChildOptions {
     std::string id = {};  // absent: "<this instance's id>/<name>"
-    int version = 1;
+    int version = newest_version;
     std::string key = {};  // its own, or none: one that this instance holds it would wait for
     OnStuck on_stuck = OnStuck::keep_key;
     Ms delay{0};
@@ -153,9 +153,12 @@ class EffectSeam {
                                      const Attempt& attempt) = 0;
 };
 
+class Registry;
+
 /// What a context needs of the engine around it. The references outlive it.
 struct Surroundings {
     Store& store;
+    const Registry& registry;
     Clock& clock;
     Random& random;
     const StepDefaults& defaults;

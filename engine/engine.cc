@@ -26,6 +26,7 @@ struct Engine::Impl {
           registry(std::move(the_registry)),
           options(std::move(the_options)),
           surroundings{store,
+                       registry,
                        clock,
                        the_random,
                        options.steps,
@@ -38,7 +39,7 @@ struct Engine::Impl {
                        },
                        draining.get_token(),
                        ending.get_token()},
-          worker(registry, surroundings) {}
+          worker(surroundings) {}
 
     Store& store;
     Clock& clock;
@@ -195,8 +196,9 @@ void Engine::start() {
 
 void Engine::schedule(std::vector<Schedule> schedules) {
     std::set<std::string> names;
-    for (const Schedule& schedule : schedules) {
+    for (Schedule& schedule : schedules) {
         require_valid(schedule);
+        schedule.version = impl_->registry.version_for(schedule.workflow, schedule.version);
         const auto wrong = [&](const std::string& what) {
             throw std::invalid_argument("schedule " + schedule.name + ": " + what);
         };
@@ -211,6 +213,8 @@ void Engine::schedule(std::vector<Schedule> schedules) {
 
 Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance> instance) {
     if (stopping()) throw StoreError(StoreError::Kind::closed, "the engine is stopping");
+    if (instance)
+        instance->version = impl_->registry.version_for(instance->workflow, instance->version);
     const bool promised = instance && impl_->promise_worker();
     const auto take_back = [&] {
         if (!promised) return;
@@ -263,6 +267,13 @@ Signalled Engine::signal(SignalRequest request) {
     Signalled signalled = impl_->store.signal(std::move(request)).get();
     wake();
     return signalled;
+}
+
+Moved Engine::move(MoveRequest request) {
+    request.workflows = impl_->registry.with_version(request.to_version);
+    Moved moved = impl_->store.move(std::move(request)).get();
+    wake();
+    return moved;
 }
 
 void Engine::wake() {

@@ -37,7 +37,8 @@ class Engine {
     /// registered, or has the name of another: then nothing is written.
     void schedule(std::vector<Schedule> schedules);
 
-    /// Returns when event and instance are durable; a free worker begins at once.
+    /// Returns when event and instance are durable; a free worker begins at once. Without a version
+    /// the instance is started, for all its life, under the newest that is registered.
     /// Throws StoreError: full and closed mean "try again later", nothing was written.
     Accepted accept(std::optional<NewEvent> event, std::optional<NewInstance> instance);
 
@@ -49,6 +50,9 @@ class Engine {
 
     /// As Store::signal; the instance goes on at once where it waits for it.
     Signalled signal(SignalRequest request);
+
+    /// As Store::move, to versions that are registered here; what goes on, goes on at once.
+    Moved move(MoveRequest request);
 
     /// Looks for due work now. A hint; polling would find it too.
     void wake();

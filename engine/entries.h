@@ -19,6 +19,9 @@ inline std::string bounded(const std::string& message) {
     return message.size() <= length_max ? message : message.substr(0, length_max) + "…";
 }
 
+/// The code of an instance whose version this program does not have.
+inline constexpr const char* unknown_version_code = "unknown_version";
+
 inline NewEntry stuck_entry(const std::string& step, const std::string& code,
                             const std::string& message) {
     return {.step = step,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "engine/entries.h"
 #include "engine/file_lock.h"
 #include "engine/inspect.h"
 #include "engine/inspect_redact.h"
@@ -77,6 +78,11 @@ Parts explain_stuck(const InstanceRow& row, const Facts& facts) {
         return parts;
     }
     parts.command = "workflow-resume " + row.id;
+    if (row.error_code == unknown_version_code) {
+        parts.how = fmt::format("when a program that has version {} of {} is deployed", row.version,
+                                shown(row.workflow));
+        return parts;
+    }
     parts.how = facts.in_doubt ? "when you have looked at the provider and the step may be repeated"
                                : "when the cause is gone";
     return parts;

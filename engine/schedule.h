@@ -26,7 +26,7 @@ inline constexpr std::size_t schedule_name_length_max = 100;
 struct Schedule {
     std::string name;  // letters, digits and ._- , at most 100; part of its instances' ids
     std::string workflow;
-    int version = 1;
+    int version = newest_version;   // Engine::schedule puts the number in its place
     std::string cron;               // see parse_cron
     std::string time_zone = "UTC";  // an IANA name: "Europe/Berlin"
     /// Overlap is judged by the key: what holds it, or waits in its line, is unfinished, whoever

@@ -188,6 +188,12 @@ class SqliteStore final : public Store {
             [this, request = std::move(request)] { return transitions_.signal(request); }, bytes);
     }
 
+    std::future<Moved> move(MoveRequest request) override {
+        return commits_->submit<Moved>(
+            [this, request = std::move(request)] { return transitions_.move(request); },
+            small_item_bytes);
+    }
+
     std::future<Purged> purge(PurgeRequest request) override {
         return commits_->submit<Purged>(
             [this, request = std::move(request)] { return transitions_.purge(request); },

@@ -155,9 +155,10 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
           "instances(id,workflow,version,state,due_at_ms,waits_for,waits_detail,owner,epoch,key,"
           "key_ticket,holds_key,on_stuck,log_hash,input_payload,input_hash,created_at_ms,"
           "updated_at_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-          instance.id, instance.workflow, instance.version, state, due, waits_for, not_before,
-          owner, running ? 1 : 0, or_null(instance.key), ticket, !instance.key.empty() && !queued,
-          steplog::to_string(instance.on_stuck), genesis, input_payload, input_hash, at, at)
+          instance.id, instance.workflow, std::max(instance.version, 1), state, due, waits_for,
+          not_before, owner, running ? 1 : 0, or_null(instance.key), ticket,
+          !instance.key.empty() && !queued, steplog::to_string(instance.on_stuck), genesis,
+          input_payload, input_hash, at, at)
         .run();
     Accepted accepted;
     accepted.instance = statements_.database().getLastInsertRowid();
@@ -173,7 +174,7 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
         claimed.seq = accepted.instance;
         claimed.id = instance.id;
         claimed.workflow = instance.workflow;
-        claimed.version = instance.version;
+        claimed.version = std::max(instance.version, 1);
         claimed.epoch = 1;
         claimed.key = instance.key;
         claimed.on_stuck = instance.on_stuck;

@@ -41,6 +41,7 @@ class SqliteTransitions {
     Resumed resume(const ResumeRequest& request);
     Cancelled cancel(const CancelRequest& request);
     Signalled signal(const SignalRequest& request);
+    Moved move(const MoveRequest& request);
     Purged purge(const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
@@ -119,6 +120,7 @@ class SqliteTransitions {
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);
     void put_back_to_work(Row& row);
+    std::string move_one(const std::string& id, const MoveRequest& request, Moved& moved);
     int purge_instances(std::int64_t finished_before_ms, int limit);
     void forget_bodies_for(const std::vector<std::int64_t>& instances);
     int purge_events(std::int64_t received_before_ms, int limit);

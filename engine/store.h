@@ -30,8 +30,9 @@ struct NewEvent {
 struct NewInstance {
     std::string id;
     std::string workflow;
-    int version = 1;
-    std::string key;  // "": no key
+    int version = newest_version;  // the engine puts the number in its place; a store, which knows
+                                   // no programs, takes it for 1
+    std::string key;               // "": no key
     OnStuck on_stuck = OnStuck::keep_key;
     std::optional<std::string> input;               // JSON text; absent: the event's body
     Ms delay{0};                                    // due so long after the store's now
@@ -256,6 +257,23 @@ struct Signalled {
     std::string refused;  // "" or why it was not taken in: "not found", "completed: it has ended"
 };
 
+/// Puts unfinished instances under another version of their workflow. Ids are exact here; the
+/// commands resolve shortened ones.
+struct MoveRequest {
+    std::vector<std::string> ids = {};
+    int to_version = 1;
+    std::optional<std::vector<std::string>> workflows =
+        {};  // those that have that version, where the program is known: no others are moved
+    std::string actor = "unknown";  // for the audit: "uid:1000"
+    std::string reason = {};        // for the audit
+};
+
+struct Moved {
+    std::vector<std::string> ids;
+    std::vector<std::string> still_stuck;  // of those: for another reason than their version
+    std::vector<Resumed::Skipped> skipped;
+};
+
 /// Event ids are kept at least so long whatever a purge asks for: whoever sends events lists them,
 /// and sends them again by hand, for 30 days (docs.stripe.com/api/events).
 inline constexpr Ms events_kept_min = std::chrono::hours(24 * 30);
@@ -341,6 +359,12 @@ class Store {
     /// of that name, in one transaction with an audit row where a person sent it. What arrives
     /// before it is waited for is kept.
     virtual std::future<Signalled> signal(SignalRequest request) = 0;
+
+    /// Puts instances under another version: a `moved` entry, an audit row and the new version in
+    /// one transaction. One that is stuck because its version was missing goes on under it; every
+    /// other stands where it stood. What runs, has ended, or is at that version is skipped with a
+    /// reason.
+    virtual std::future<Moved> move(MoveRequest request) = 0;
 
     /// Deletes finished instances with their log and payloads, and inbox rows whose instance is
     /// gone. What a person asked for is audited in the same transaction. Once keys stay.

@@ -81,6 +81,9 @@ std::optional<EntryKind> parse_entry_kind(std::string_view);
 std::optional<Outcome> parse_outcome(std::string_view);
 std::optional<OnStuck> parse_on_stuck(std::string_view);
 
+/// In place of a workflow's version: the highest that the program has registered.
+inline constexpr int newest_version = 0;
+
 inline bool is_finished(State state) {
     return state == State::completed || state == State::failed || state == State::cancelled;
 }

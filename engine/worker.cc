@@ -1,6 +1,7 @@
 #include "engine/worker.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "engine/entries.h"
 #include "engine/replay.h"
@@ -77,16 +78,8 @@ Advance Worker::call(Context& context) const {
         parting.entries.clear();  // nothing is appended to a log that does not verify
         return parting;
     }
-    const Workflow* workflow = registry_.find(claimed.workflow, claimed.version);
-    if (!workflow)
-        return registry_.knows(claimed.workflow)
-                   ? stuck(context, "unknown_version",
-                           fmt::format(
-                               "this program has no version {} of workflow {}: deploy one that has",
-                               claimed.version, claimed.workflow))
-                   : stuck(context, "unknown_workflow",
-                           fmt::format("this program has no workflow {}: deploy one that has",
-                                       claimed.workflow));
+    const Workflow* workflow = surroundings_.registry.find(claimed.workflow, claimed.version);
+    if (!workflow) return not_registered(context);
     if (!claimed.input)
         return stuck(context, "input_forgotten", "its input was forgotten or purged");
     const Json input = Json::parse(*claimed.input, nullptr, false);
@@ -130,6 +123,22 @@ Advance Worker::take_back(Context& context) const {
         .instance = context.claimed_.seq, .epoch = context.claimed_.epoch, .progress = true};
     parting.to = Transition{.to = State::cancelled};
     return parting;
+}
+
+Advance Worker::not_registered(Context& context) const {
+    const Claimed& claimed = context.claimed_;
+    const auto versions = surroundings_.registry.versions(claimed.workflow);
+    if (versions.empty())
+        return stuck(
+            context, "unknown_workflow",
+            fmt::format("this program has no workflow {}: deploy one that has", claimed.workflow));
+    return stuck(
+        context, unknown_version_code,
+        fmt::format("this program has no version {} of workflow {}, only {}: deploy one that has, "
+                    "then workflow-resume {}; or let it go on under another: workflow-admin move "
+                    "{} --to-version {}",
+                    claimed.version, claimed.workflow, fmt::join(versions, ", "), claimed.id,
+                    claimed.id, versions.back()));
 }
 
 Advance Worker::failed(Context& context, const Workflow& workflow,

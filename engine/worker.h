@@ -13,9 +13,8 @@ void tell_schedules(const Surroundings& surroundings,
 
 class Worker {
   public:
-    /// Both outlive the worker.
-    Worker(const Registry& registry, const Surroundings& surroundings)
-        : registry_(registry), surroundings_(surroundings) {}
+    /// These outlive the worker.
+    explicit Worker(const Surroundings& surroundings) : surroundings_(surroundings) {}
 
     struct Ran {
         std::optional<Claimed> next;  // handed over in the transaction that ended this one
@@ -30,10 +29,10 @@ class Worker {
     Advance failed(Context& context, const Workflow& workflow, const PermanentError& error) const;
     Advance unclassified(Context& context, const std::string& message) const;
     Advance stuck(Context& context, const std::string& code, const std::string& message) const;
+    Advance not_registered(Context& context) const;
     void leave(Context& context, const Advance& parting, Ran& ran) const;
     void tell(const Context& context, const Advance& parting) const;
 
-    const Registry& registry_;
     const Surroundings& surroundings_;
 };
 

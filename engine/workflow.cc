@@ -6,6 +6,8 @@ namespace steplog {
 
 void Registry::add(Workflow workflow) {
     const auto key = std::pair(workflow.name, workflow.version);
+    if (key.second < 1)
+        throw std::logic_error("workflow " + key.first + ": a version is a number from 1 on");
     if (!workflows_.emplace(key, std::move(workflow)).second)
         throw std::logic_error("workflow " + key.first + " version " + std::to_string(key.second) +
                                " is registered twice");
@@ -16,9 +18,25 @@ const Workflow* Registry::find(const std::string& name, int version) const {
     return found == workflows_.end() ? nullptr : &found->second;
 }
 
-bool Registry::knows(const std::string& name) const {
-    const auto first = workflows_.lower_bound({name, 0});
-    return first != workflows_.end() && first->first.first == name;
+std::vector<int> Registry::versions(const std::string& name) const {
+    std::vector<int> all;
+    for (auto each = workflows_.lower_bound({name, 0});
+         each != workflows_.end() && each->first.first == name; ++each)
+        all.push_back(each->first.second);
+    return all;
+}
+
+int Registry::version_for(const std::string& name, int version) const {
+    if (version != newest_version) return version;
+    const auto all = versions(name);
+    return all.empty() ? 1 : all.back();
+}
+
+std::vector<std::string> Registry::with_version(int version) const {
+    std::vector<std::string> names;
+    for (const auto& [key, workflow] : workflows_)
+        if (key.second == version) names.push_back(key.first);
+    return names;
 }
 
 }  // namespace steplog

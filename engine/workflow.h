@@ -1,10 +1,11 @@
 // A workflow is a definition: a name, a version and a function. The registry holds those that this
-// program knows.
+// program knows: of each workflow as many versions as have unfinished instances somewhere.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "engine/context.h"
 
@@ -24,11 +25,19 @@ struct Workflow {
 
 class Registry {
   public:
-    /// Throws std::logic_error when name and version are taken.
+    /// Several versions of a workflow stand side by side: what was started under one goes on under
+    /// it, and what is started anew gets the highest. Throws std::logic_error when name and version
+    /// are taken, or the version is not 1 or more.
     void add(Workflow workflow);
     /// Null when this program does not know it.
     const Workflow* find(const std::string& name, int version) const;
-    bool knows(const std::string& name) const;
+    /// Ascending; none when this program does not know the workflow.
+    std::vector<int> versions(const std::string& name) const;
+    /// What `version` means for this workflow: itself, or for newest_version the highest, and 1
+    /// where this program does not know the workflow.
+    int version_for(const std::string& name, int version) const;
+    /// The workflows that have this version.
+    std::vector<std::string> with_version(int version) const;
 
   private:
     std::map<std::pair<std::string, int>, Workflow> workflows_;

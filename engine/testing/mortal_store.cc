@@ -69,6 +69,9 @@ std::future<Signalled> MortalStore::signal(SignalRequest request) {
     const std::string what = "the signal " + request.name;
     return around(what, [&] { return store_.signal(std::move(request)); });
 }
+std::future<Moved> MortalStore::move(MoveRequest request) {
+    return around("moving", [&] { return store_.move(std::move(request)); });
+}
 std::future<Purged> MortalStore::purge(PurgeRequest request) {
     return around("purging", [&] { return store_.purge(std::move(request)); });
 }

@@ -44,6 +44,7 @@ class MortalStore : public Store {
     std::future<Resumed> resume(ResumeRequest request) override;
     std::future<Cancelled> cancel(CancelRequest request) override;
     std::future<Signalled> signal(SignalRequest request) override;
+    std::future<Moved> move(MoveRequest request) override;
     std::future<Purged> purge(PurgeRequest request) override;
     std::future<Forgotten> forget(ForgetRequest request) override;
     std::future<bool> sweep(bool rewrite) override;

@@ -56,6 +56,9 @@ class CallBeforeIntent : public Store {
         hand_in();
         return store_.cancel(std::move(request));
     }
+    std::future<Moved> move(MoveRequest request) override {
+        return store_.move(std::move(request));
+    }
     std::future<Purged> purge(PurgeRequest request) override {
         hand_in();
         return store_.purge(std::move(request));

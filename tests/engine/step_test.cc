@@ -369,7 +369,8 @@ TEST(Workflow, UnknownNameOrVersionMakesItStuckUntilItIsDeployed) {
     House house;
     house.add(
         "w", [](Context&, const Json&) { return Json(); }, 2);
-    house.start("v", "w");
+    house.engine().accept(std::nullopt,
+                          NewInstance{.id = "v", .workflow = "w", .version = 1, .input = "{}"});
     house.start("n", "nobody_knows");
     house.run_to_the_end();
     EXPECT_EQ(house.error_code("v"), "unknown_version");

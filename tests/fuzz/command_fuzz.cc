@@ -34,6 +34,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         hold(*error.what() != '\0');
     }
     try {
+        const MoveRequest move = parse_move_command(*command);
+        hold(!move.ids.empty() && move.to_version >= 1 && !move.workflows);
+        const MoveRequest again = parse_move_command(move_command(move));
+        hold(again.ids == move.ids && again.to_version == move.to_version &&
+             again.reason == move.reason);
+    } catch (const std::invalid_argument& error) {
+        hold(*error.what() != '\0');
+    }
+    try {
         const ScheduleChange change = parse_schedule_command(*command);
         hold(!change.name.empty());
         const ScheduleChange again = parse_schedule_command(schedule_command(change));

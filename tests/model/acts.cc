@@ -71,6 +71,13 @@ void Simulation::perform(const Act& act) {
                 send(then, then.below(3) > 0);
             };
             return work(2);
+        case ActKind::move:
+            if (dice.below(3)) return move(dice, false);
+            outside_.interlude = [this, luck = dice.next()] {
+                Dice then(luck);
+                move(then, true);
+            };
+            return work(2);
         case ActKind::purge:
             return purge(dice);
         case ActKind::fill_disk:
@@ -362,6 +369,27 @@ void Simulation::remember_ended() {
     for (const auto& [seq, instance] : watch_.truth().instances())
         if (instance.finished_at_ms && !is_forgotten_name(instance.id))
             ended_[instance.id] = instance;
+}
+
+// By the engine, which knows the versions, or by a store that knows none, as with the server down.
+void Simulation::move(Dice& dice, bool running) {
+    MoveRequest request{.to_version = 1 + static_cast<int>(dice.below(3)), .actor = "somebody"};
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (running && instance.state == State::running) request.ids.push_back(instance.id);
+    for (auto left = 1 + dice.below(3); left > 0; --left) {
+        const std::string id = dice.below(20) ? any_instance(dice) : "nobody";
+        if (!id.empty()) request.ids.push_back(id);
+    }
+    if (dice.below(2)) request.reason = "ticket 7";
+    if (request.ids.empty()) return;
+    try {
+        if (dice.below(2))
+            life_->engine().move(std::move(request));
+        else
+            life_->store().move(std::move(request)).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
 }
 
 void Simulation::purge(Dice& dice) {

@@ -51,6 +51,7 @@ class Simulation {
     void resume_all(Dice& dice);
     void cancel(Dice& dice, bool running);
     void send(Dice& dice, bool running);
+    void move(Dice& dice, bool running);
     void purge(Dice& dice);
     void rotate_keys(Dice& dice);
     void sweep(Dice& dice);

@@ -56,7 +56,12 @@ bool Simulation::resume_stuck() {
         const auto errand = errand_of(instance);
         if (!errand || !errand->hopeless(instance.error_code)) stuck.push_back(instance.id);
     }
-    for (const std::string& id : stuck) resume(id);
+    for (const std::string& id : stuck) {
+        if (watch_.truth().find(id)->error_code == "unknown_version")
+            life_->engine().move({.ids = {id}, .to_version = 1, .actor = "somebody"});
+        else
+            resume(id);
+    }
     return !stuck.empty();
 }
 

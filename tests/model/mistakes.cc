@@ -32,6 +32,9 @@ class Forwarding : public Store {
     std::future<Cancelled> cancel(CancelRequest request) override {
         return store_.cancel(std::move(request));
     }
+    std::future<Moved> move(MoveRequest request) override {
+        return store_.move(std::move(request));
+    }
     std::future<Purged> purge(PurgeRequest request) override {
         return store_.purge(std::move(request));
     }

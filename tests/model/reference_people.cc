@@ -133,6 +133,36 @@ void Reference::end_as_asked(Instance& instance, std::int64_t now_ms, const std:
     end_cancelled(instance, now_ms, std::move(said));
 }
 
+Moved Reference::move(std::int64_t owner, std::int64_t now_ms, const MoveRequest& request) {
+    Moved moved;
+    for (const std::string& id : request.ids) {
+        const Instance* found = find(id);
+        const bool known = found && (!request.workflows ||
+                                     std::count(request.workflows->begin(),
+                                                request.workflows->end(), found->workflow) > 0);
+        if (!known || is_finished(found->state) || found->version == request.to_version ||
+            (found->state == State::running && found->owner == owner)) {
+            moved.skipped.push_back({id, "not there, not known, or not to be moved"});
+            continue;
+        }
+        Instance& instance = instances_.at(found->seq);
+        Json said = {{"by", request.actor},
+                     {"from", instance.version},
+                     {"to", request.to_version},
+                     {"was", to_string(instance.state)}};
+        const bool stuck = instance.state == State::stuck;
+        if (stuck) said["code"] = instance.error_code;
+        if (!request.reason.empty()) said["reason"] = request.reason;
+        append(instance, now_ms, {.kind = EntryKind::moved, .data = std::move(said)});
+        ++audited_;
+        instance.version = request.to_version;
+        moved.ids.push_back(id);
+        if (stuck && instance.error_code != "unknown_version") moved.still_stuck.push_back(id);
+        if (stuck && instance.error_code == "unknown_version") put_back_to_work(instance, now_ms);
+    }
+    return moved;
+}
+
 Rotated Reference::rotate_keys(const RotateRequest& request) {
     if (master_.empty()) throw StoreError(StoreError::Kind::constraint, "nothing is encrypted");
     Rotated rotated;

@@ -28,6 +28,7 @@ constexpr std::array<int, act_kinds> weights = {
     3,   // resume_all
     3,   // cancel
     6,   // send
+    2,   // move
     2,   // purge
     2,   // fill_disk
     2,   // fail_disk
@@ -78,6 +79,7 @@ const char* to_string(ActKind kind) {
                                                                  "resume all",
                                                                  "cancel",
                                                                  "send",
+                                                                 "move",
                                                                  "purge",
                                                                  "fill the disk",
                                                                  "fail the disk",

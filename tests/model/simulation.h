@@ -30,6 +30,7 @@ enum class ActKind {
     resume_all,
     cancel,  // what waits ends now; what runs is asked to, half of the time within an effect
     send,    // a letter to some instance, half of the time within an effect
+    move,    // to another version, sometimes one that no program has
     purge,
     fill_disk,
     fail_disk,  // an operation of the disk fails, and with it the process

@@ -103,6 +103,16 @@ std::string said(const Cancelled& cancelled) {
     return text;
 }
 
+std::string said(const Moved& moved) {
+    std::string text = "moved";
+    for (const std::string& id : moved.ids) text += " " + id;
+    text += ", still stuck";
+    for (const std::string& id : moved.still_stuck) text += " " + id;
+    text += ", skipped";
+    for (const Resumed::Skipped& skipped : moved.skipped) text += " " + skipped.id;
+    return text;
+}
+
 std::string said(const Purged& purged) {
     return fmt::format("{} instances and {} events went", purged.instances, purged.events);
 }
@@ -354,6 +364,18 @@ std::future<Cancelled> WatchedStore::cancel(CancelRequest request) {
         std::move(what), std::move(real),
         [this, request = std::move(request)](Reference& r) {
             return r.cancel(owner_, watch_.now_ms(), request);
+        },
+        false);
+}
+
+std::future<Moved> WatchedStore::move(MoveRequest request) {
+    auto real = real_.move(request);
+    std::string what = fmt::format("move to version {}", request.to_version);
+    for (const std::string& id : request.ids) what += " " + id;
+    return hand_in<Moved>(
+        std::move(what), std::move(real),
+        [this, request = std::move(request)](Reference& r) {
+            return r.move(owner_, watch_.now_ms(), request);
         },
         false);
 }

@@ -179,6 +179,39 @@ TEST_F(AdminProgram, CancelsThroughTheRunningServer) {
     EXPECT_EQ(shop.house.state("order/evt_down"), "cancelled");
 }
 
+TEST_F(AdminProgram, MovesInstancesToAnotherVersionWithAReason) {
+    shop.close();
+    const Finished done =
+        admin({"move", "evt_odd", "evt_done", "--to-version", "2", "--reason", "ticket 7"});
+    EXPECT_EQ(done.exit.code, 0) << done.errors;
+    EXPECT_EQ(done.output,
+              "moved 1 instance to version 2\n"
+              "  order/evt_odd  is still stuck; to go on, run: workflow-resume order/evt_odd\n"
+              "  order/evt_done  skipped: completed: it has ended\n");
+    EXPECT_EQ(shop.house.sql("SELECT version FROM instances WHERE id='order/evt_odd'"), "2");
+    EXPECT_EQ(shop.house.sql("SELECT actor||' '||detail FROM audit WHERE action='move'"),
+              me + R"( {"code":"odd_order","from":1,"reason":"ticket 7","to":2,"was":"stuck"})");
+    shop.close();
+    EXPECT_THAT(shop.inspect({"show", "evt_odd"}).output, HasSubstr("from version 1 to version 2"));
+    const Json result = json({"move", "evt_down", "evt_none", "--to-version", "2"}, 1);
+    EXPECT_EQ(result.at("moved"), 1);
+    EXPECT_EQ(result.at("skipped").at(0).at("reason"), "not found");
+    EXPECT_EQ(admin({"move", "evt_down"}).exit.code, 2);
+    EXPECT_EQ(admin({"move", "evt_down", "--to-version", "0"}).exit.code, 2);
+    EXPECT_EQ(shop.inspect({"check"}).exit.code, 0);
+}
+
+TEST_F(AdminProgram, MovesThroughTheRunningServerToVersionsThatItHas) {
+    shop.house.add(
+        "order", [](Context&, const Json&) { return Json(); }, 2);
+    shop.house.restart();
+    const auto server = serve();
+    EXPECT_EQ(json({"move", "evt_down", "--to-version", "2"}).at("moved"), 1);
+    const Json refused = json({"move", "evt_down", "--to-version", "3"}, 1);
+    EXPECT_EQ(refused.at("skipped").at(0).at("reason"),
+              "the program that runs has no version 3 of workflow order");
+}
+
 TEST_F(AdminProgram, PausesTriggersAndPreviewsSchedules) {
     shop.define_schedules();
     shop.close();

@@ -17,6 +17,7 @@ constexpr const char* examples = R"(Examples:
   workflow-admin purge --older-than 90d --plan
   workflow-admin purge --older-than 90d --reason 'the disk is getting full'
   workflow-admin cancel evt_1Abc --reason 'refunded, ticket 4711'
+  workflow-admin move evt_1Abc --to-version 3
   workflow-admin signal order/42 approved --payload '{"by":"ada"}'
   workflow-admin forget cus_123 --plan
   workflow-admin rotate-key
@@ -69,6 +70,7 @@ int run(int argc, char** argv) {
     add_purge(app, admin);
     add_cancel(app, admin);
     add_kill(app, admin);
+    add_move(app, admin);
     add_signal(app, admin);
     add_forget(app, admin);
     add_rotate_key(app, admin);

@@ -41,6 +41,7 @@ void add_verify(CLI::App& app, Admin& admin);
 void add_purge(CLI::App& app, Admin& admin);
 void add_cancel(CLI::App& app, Admin& admin);
 void add_kill(CLI::App& app, Admin& admin);
+void add_move(CLI::App& app, Admin& admin);
 void add_signal(CLI::App& app, Admin& admin);
 void add_forget(CLI::App& app, Admin& admin);
 void add_rotate_key(CLI::App& app, Admin& admin);

@@ -97,6 +97,9 @@ std::string details_of(const Json& entry) {
         since != data.end() && since->is_number_integer())
         parts.push_back("restored from a backup; in doubt since " +
                         format_rfc3339(since->get<std::int64_t>()));
+    if (entry.at("kind") == "moved")
+        parts.push_back(fmt::format("from version {} to version {}", text_at(data, "from"),
+                                    text_at(data, "to")));
     if (const auto by = text_at(data, "by"); !by.empty()) parts.push_back("by " + by);
     if (const auto key = text_at(data, "key"); !key.empty()) parts.push_back(key);
     if (data.contains("forgotten")) parts.push_back("forgotten");
