@@ -41,7 +41,72 @@ bool Context::finished(std::string_view step) const {
            found->second.status == StepRecord::Status::completed;
 }
 
-std::string Context::asked_for(std::string_view name) {
+std::vector<std::string> Context::Replay::not_asked_for() const {
+    std::vector<std::pair<std::int64_t, std::string>> found;
+    for (const auto& [name, n] : log.begun)
+        if (!has_asked_for(name)) found.emplace_back(n, name);
+    std::sort(found.begin(), found.end());
+    std::vector<std::string> names;
+    for (auto& [n, name] : found) names.push_back(std::move(name));
+    return names;
+}
+
+bool Context::Replay::stands_at_another_look() const {
+    const auto here = log.begun.find(at);
+    if (here == log.begun.end() || here->second < log.resumed_at) return false;
+    const auto before = not_asked_for();
+    return std::all_of(before.begin(), before.end(), [&](const std::string& name) {
+        return log.begun.at(name) < log.resumed_at;
+    });
+}
+
+const char* Context::Replay::recorded_otherwise(const std::string& name, EntryKind as) const {
+    const auto step = log.steps.find(name);
+    const bool is_step =
+        step != log.steps.end() && step->second.status != StepRecord::Status::fresh;
+    if (is_step && as != EntryKind::started) return "a step";
+    if (log.timers.contains(name) && as != EntryKind::timer) return "a sleep";
+    if (log.waits.contains(name) && as != EntryKind::signal) return "a wait for a signal";
+    if (log.children.contains(name) && as != EntryKind::child) return "a child";
+    if (log.recorded.contains(name) && as != EntryKind::recorded) return "a recorded value";
+    return nullptr;
+}
+
+// A patch that the code does not ask for any more says nothing, unless it was met behind all that
+// has been asked for by now.
+bool Context::Replay::came_further() const {
+    if (!not_asked_for().empty()) return true;
+    for (const auto& [key, n] : log.keys)
+        if (!keys_taken.contains(key)) return true;
+    std::int64_t last = 0;
+    for (const auto& [name, as] : asked) {
+        const auto begun = log.begun.find(name);
+        if (begun == log.begun.end()) return false;  // begun in this call, behind all there was
+        last = std::max(last, begun->second);
+    }
+    return std::any_of(log.patches.begin(), log.patches.end(), [&](const auto& met) {
+        return met.second > last && !patches.contains(met.first);
+    });
+}
+
+bool Context::patched(std::string_view id) {
+    stay_suspended();
+    const std::string patch(id);
+    if (replay_->in_step)
+        stuck("nested_step",
+              fmt::format("the patch {} was asked for inside a step: ask before it", patch));
+    if (patch.empty() || patch.size() > 255)
+        stuck("bad_step_name", "a patch's id must have 1 to 255 characters");
+    const auto known = replay_->patches.find(patch);
+    if (known != replay_->patches.end()) return known->second;
+    const bool met = replay_->log.patches.contains(patch);
+    const bool is_in_force = met || !replay_->came_further();
+    if (is_in_force && !met) replay_->recorded.push_back(patch_entry(patch));
+    replay_->patches.emplace(patch, is_in_force);
+    return is_in_force;
+}
+
+std::string Context::asked_for(std::string_view name, EntryKind as) {
     stay_suspended();
     std::string step(name);
     if (replay_->in_step)
@@ -50,12 +115,13 @@ std::string Context::asked_for(std::string_view name) {
                           step));
     if (step.empty() || step.size() > 255)
         stuck("bad_step_name", "a step's name must have 1 to 255 characters");
-    if (!replay_->asked.insert(step).second)
+    if (!replay_->asked.emplace(step, as).second)
         stuck(
             "duplicate_step",
             fmt::format("two steps of this workflow are named {}: a step is known by its name, so "
                         "put what tells them apart into it",
                         step));
+    replay_->at = step;
     return step;
 }
 
@@ -74,7 +140,7 @@ std::optional<Json> Context::stored_result(const std::string& step) {
 
 Json Context::step_json(std::string_view name, const StepOptions& options,
                         const std::function<Json(const Attempt&)>& effect) {
-    const std::string step = asked_for(name);
+    const std::string step = asked_for(name, EntryKind::started);
     std::optional<Json> result = stored_result(step);
     if (!result) {
         StepRun run(*this, step, options);
@@ -152,7 +218,8 @@ std::string Context::uuid(std::string_view name) {
 
 Json Context::recorded(const char* kind, std::string_view name, const std::function<Json()>& draw) {
     const std::string step = asked_for(
-        name.empty() ? fmt::format("{}#{}", kind, ++replay_->drawn[kind]) : std::string(name));
+        name.empty() ? fmt::format("{}#{}", kind, ++replay_->drawn[kind]) : std::string(name),
+        EntryKind::recorded);
     const Json value = draw();
     if (const auto known = replay_->log.recorded.find(step); known != replay_->log.recorded.end()) {
         if (known->second.is_string() != value.is_string())
@@ -169,7 +236,7 @@ void Context::sleep_for(std::string_view name, Ms duration) {
 }
 
 void Context::sleep_until(std::string_view name, std::int64_t at_ms) {
-    const std::string step = asked_for(name);
+    const std::string step = asked_for(name, EntryKind::timer);
     // Written in one transaction with the state: whoever has claimed the instance since has seen
     // the time come, whatever the clock says now.
     if (replay_->log.timers.contains(step)) return;
@@ -189,7 +256,7 @@ void Context::sleep_until(std::string_view name, std::int64_t at_ms) {
 }
 
 std::optional<Json> Context::wait_for_json(std::string_view name, const WaitOptions& options) {
-    const std::string wait = asked_for(name);
+    const std::string wait = asked_for(name, EntryKind::signal);
     const std::string& signal = options.signal.empty() ? wait : options.signal;
     if (signal.size() > 255)
         stuck("bad_step_name", "a signal's name must have 1 to 255 characters");
@@ -198,6 +265,11 @@ std::optional<Json> Context::wait_for_json(std::string_view name, const WaitOpti
     if (begun && known->second.timed_out) return std::nullopt;
     if (begun && known->second.taken > 0)
         return signal_of(name, replay_->log.signals[known->second.taken]);
+    if (begun && known->second.signal != signal)
+        replay_->differences.push_back(
+            {wait, "other_signal",
+             fmt::format("it began to wait for the signal {}, and the code waits for {}",
+                         known->second.signal, signal)});
     leave_if_cancelling();
     begin_no_more_if_draining();
     AwaitSignal await{.wait = wait,
@@ -237,9 +309,16 @@ Json Context::signal_of(std::string_view name, const std::optional<std::string>&
 
 std::string Context::start_child(std::string_view name, const std::string& workflow,
                                  const Json& input, const ChildOptions& options) {
-    const std::string step = asked_for(name);
+    const std::string step = asked_for(name, EntryKind::child);
     const auto known = replay_->log.children.find(step);
-    if (known != replay_->log.children.end()) return known->second.id;
+    if (known != replay_->log.children.end()) {
+        if (known->second.workflow != workflow)
+            replay_->differences.push_back(
+                {step, "other_workflow",
+                 fmt::format("the child was started as {}, and the code starts {}",
+                             known->second.workflow, workflow)});
+        return known->second.id;
+    }
     leave_if_cancelling();
     begin_no_more_if_draining();
     StartChild start{.name = step, .on_close = options.on_close};
@@ -251,7 +330,7 @@ std::string Context::start_child(std::string_view name, const std::string& workf
                       .input = to_text(input),
                       .delay = options.delay};
     std::string id = start.instance.id;
-    replay_->log.children[step] = {id, options.on_close == OnParentClose::await};
+    replay_->log.children[step] = {id, workflow, options.on_close == OnParentClose::await};
     commit({.instance = claimed_.seq,
             .epoch = claimed_.epoch,
             .step = step,
@@ -268,11 +347,13 @@ Json Context::await_child_json(std::string_view name) {
     if (started == replay_->log.children.end())
         stuck("unknown_child", fmt::format("no child was started under the name {}", name));
     const std::string& child = started->second.id;
+    const std::string wait = fmt::format("end of {}", name);
+    replay_->ends_awaited.insert(wait);
     auto end = replay_->log.child_ends.find(child);
     if (end == replay_->log.child_ends.end()) {
+        replay_->at = wait;
         leave_if_cancelling();
         begin_no_more_if_draining();
-        const std::string wait = fmt::format("end of {}", name);
         const Advanced advanced = commit({.instance = claimed_.seq,
                                           .epoch = claimed_.epoch,
                                           .step = wait,
@@ -315,7 +396,9 @@ void Context::await_children() {
 
 void Context::take_key(const std::string& key) {
     stay_suspended();
+    replay_->keys_taken.insert(key);
     if (claimed_.key == key) return;
+    replay_->at = "a key";
     leave_if_cancelling();
     begin_no_more_if_draining();
     Advance advance{.instance = claimed_.seq, .epoch = claimed_.epoch, .take_key = key};
@@ -380,11 +463,12 @@ void Context::abandon() {
 }
 
 void Context::hand_in(Advance outcome) {
+    if (!surroundings_.store) return;
     settle_handed_in();
     prepare(outcome);
     replay_->recorded.clear();
     replay_->handed_in = outcome;
-    replay_->handed_in_result = surroundings_.store.advance(std::move(outcome));
+    replay_->handed_in_result = surroundings_.store->advance(std::move(outcome));
 }
 
 // Makes certain that the last outcome is durable; hands it in again after a full disk.
@@ -394,9 +478,9 @@ void Context::settle_handed_in() {
             if (!replay_->handed_in_result.valid()) {
                 Advance again = *replay_->handed_in;
                 again.lazy = false;
-                replay_->handed_in_result = surroundings_.store.advance(std::move(again));
+                replay_->handed_in_result = surroundings_.store->advance(std::move(again));
             } else if (replay_->handed_in_result.wait_for(Ms(0)) != std::future_status::ready) {
-                surroundings_.store.flush();
+                surroundings_.store->flush();
             }
             replay_->handed_in_result.get();
             replay_->handed_in.reset();
@@ -418,7 +502,7 @@ Advanced Context::commit(Advance advance) {
         // Not handed in after all, for want of memory: it comes first.
         if (replay_->handed_in && !replay_->handed_in_result.valid()) settle_handed_in();
         // Handed in behind the last outcome, so that one commit carries both.
-        auto result = surroundings_.store.advance(advance);
+        auto result = surroundings_.store->advance(advance);
         bool outcome_lost = false;
         if (replay_->handed_in) {
             try {
@@ -452,7 +536,7 @@ void Context::wait_or_abandon(const StoreError& error) {
         stuck("write_refused", bounded(error.what()));
     }
     const bool worth_waiting = error.kind() == StoreError::Kind::full &&
-                               surroundings_.store.await_room(surroundings_.ending);
+                               surroundings_.store->await_room(surroundings_.ending);
     if (!worth_waiting) abandon();
 }
 

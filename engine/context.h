@@ -157,7 +157,7 @@ class Registry;
 
 /// What a context needs of the engine around it. The references outlive it.
 struct Surroundings {
-    Store& store;
+    Store* store;  // null: nothing is written, and nothing done that the log does not answer
     const Registry& registry;
     Clock& clock;
     Random& random;
@@ -296,6 +296,15 @@ class Context {
         }
     }
 
+    /// For code that is changed while instances are in flight, without a version of its own:
+    /// `if (ctx.patched("vat")) …new… else …old…`. True for an instance that comes here for the
+    /// first time under code that asks this: that is recorded, durable before anything that
+    /// follows, and true from then on. False, from then on as well, for one whose log shows that it
+    /// had gone past this place before. `id` has 1 to 255 characters and is one patch of the
+    /// workflow, however often it is asked for; a loop that may meet it half way puts what tells
+    /// its rounds apart into it. Not to be called inside a step.
+    bool patched(std::string_view id);
+
     /// Takes another key once it is known, letting go of the present one: one transaction, then
     /// this instance runs only when no other unfinished one holds the key, in order of taking.
     void take_key(const std::string& key);
@@ -309,8 +318,9 @@ class Context {
     class ParallelRun;
     struct Replay;  // the log folded by step, and what this call of the function has seen
 
-    // What steps and sleeps are known by: suspends or makes stuck where the name is no good.
-    std::string asked_for(std::string_view name);
+    // What steps, sleeps, waits and children are known by: suspends or makes stuck where the name
+    // is no good. `as` is the kind of the first entry that each of them writes.
+    std::string asked_for(std::string_view name, EntryKind as);
     Json call_effect(const std::string& step, const StepOptions& options, const Attempt& attempt,
                      const std::function<Json(const Attempt&)>& effect) const;
     // The result in the log, or nothing: then the step has to be run.

@@ -25,7 +25,7 @@ struct Engine::Impl {
           clock(the_clock),
           registry(std::move(the_registry)),
           options(std::move(the_options)),
-          surroundings{store,
+          surroundings{&store,
                        registry,
                        clock,
                        the_random,

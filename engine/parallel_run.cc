@@ -34,7 +34,7 @@ std::vector<ParallelEnd> Context::ParallelRun::run() {
 }
 
 void Context::ParallelRun::prepare(Branch& branch) {
-    const std::string name = context_.asked_for(branch.step.name);
+    const std::string name = context_.asked_for(branch.step.name, EntryKind::started);
     if (!branch.step.options.once.empty())
         context_.stuck("once_in_parallel",
                        fmt::format("step {} has a once key, for which it may have to wait: run it "

@@ -23,11 +23,21 @@ struct Context::Replay {
 
     const std::thread::id thread = std::this_thread::get_id();  // the only one that may use it
     StepLog log;
-    std::set<std::string> asked;       // step names seen in this call
-    std::map<std::string, int> drawn;  // recorded values without a name, by kind
-    std::vector<NewEntry> recorded;    // values that go with whatever is written next
-    std::vector<Undoable> undoable;    // in the order in which the function asked for them
-    bool leaves_to_undo = false;       // it was cancelled: what has finished is to be taken back
+    // What this call of the function has asked for, by name; the rest of the log is from calls that
+    // came further, or from other code.
+    std::map<std::string, EntryKind, std::less<>> asked;
+    std::set<std::string, std::less<>> ends_awaited;  // of children, by the wait's name in the log
+    std::set<std::string, std::less<>> keys_taken;
+    std::map<std::string, bool, std::less<>> patches;  // as they were answered
+    std::string at;                                    // what it asked for last, by name; "a key"
+    struct Difference {
+        std::string name, code, what;
+    };
+    std::vector<Difference> differences;  // between the log and what the code asks for
+    std::map<std::string, int> drawn;     // recorded values without a name, by kind
+    std::vector<NewEntry> recorded;       // values that go with whatever is written next
+    std::vector<Undoable> undoable;       // in the order in which the function asked for them
+    bool leaves_to_undo = false;          // it was cancelled: what has finished is to be taken back
     bool undoing = false;
     bool in_step = false;
     bool suspended = false;                 // sticks: user code cannot lose it
@@ -36,6 +46,19 @@ struct Context::Replay {
     std::optional<std::int64_t> due_at_ms;  // when it wakes, where the store arranged how it leaves
     std::optional<Advance> handed_in;       // the last outcome, until it is known to be durable
     std::future<Advanced> handed_in_result;
+
+    bool has_asked_for(std::string_view name) const {
+        return asked.contains(name) || ends_awaited.contains(name);
+    }
+    /// What earlier calls asked for and this one has not yet, in the order of the log.
+    std::vector<std::string> not_asked_for() const;
+    /// Whether a person has resumed it since all that was asked for, and its function then wanted
+    /// something else first, as it may (Context::continuations), and stands there.
+    bool stands_at_another_look() const;
+    /// What the log has under this name, where that is not what is asked for under it; else null.
+    const char* recorded_otherwise(const std::string& name, EntryKind as) const;
+    /// Whether an earlier call has come further than this one is now.
+    bool came_further() const;
 };
 
 }  // namespace steplog

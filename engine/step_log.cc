@@ -27,6 +27,10 @@ std::int64_t number_in(const Json& data, const char* name) {
     return found != data.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
 }
 
+bool is_patch(const Entry& entry) {
+    return entry.kind == EntryKind::recorded && flag_in(entry.data, "patched");
+}
+
 std::string shortened(const std::string& text, std::size_t room) {
     if (text.size() <= room) return text;
     constexpr std::size_t digits = 32;
@@ -113,9 +117,17 @@ StepLog::StepLog(const std::vector<Entry>& entries) {
 void StepLog::apply(const Entry& entry) {
     if (entry.kind == EntryKind::resumed) {
         ++resumes;
+        resumed_at = entry.n;
         failures = 0;
     }
-    if (entry.kind == EntryKind::timer) {
+    if (is_patch(entry)) {
+        patches.try_emplace(entry.step, entry.n);
+        return;
+    }
+    if (!entry.step.empty()) begun.try_emplace(entry.step, entry.n);
+    if (entry.kind == EntryKind::key) {
+        keys.try_emplace(text_in(entry.data, "key"), entry.n);
+    } else if (entry.kind == EntryKind::timer) {
         timers.insert_or_assign(entry.step, number_in(entry.data, "due_at_ms"));
     } else if (entry.kind == EntryKind::child) {
         const std::string id = text_in(entry.data, "child");
@@ -124,7 +136,8 @@ void StepLog::apply(const Entry& entry) {
                               entry.payload};
         else
             children[entry.step] = {
-                id, text_in(entry.data, "on_close") == to_string(OnParentClose::await)};
+                id, text_in(entry.data, "workflow"),
+                text_in(entry.data, "on_close") == to_string(OnParentClose::await)};
     } else if (entry.kind == EntryKind::signal) {
         apply_signal(entry);
     } else if (entry.kind == EntryKind::recorded && !entry.step.empty()) {
@@ -146,6 +159,7 @@ void StepLog::apply_signal(const Entry& entry) {
         return;
     }
     WaitRecord& wait = waits[entry.step];
+    if (entry.data.contains("signal")) wait.signal = text_in(entry.data, "signal");
     wait.taken = number_in(entry.data, "took");
     wait.timed_out = flag_in(entry.data, "timed_out");
     if (entry.data.contains("until_ms")) wait.until_ms = number_in(entry.data, "until_ms");
@@ -155,6 +169,10 @@ StepRecord& StepLog::step(const std::string& name) {
     const auto [found, fresh] = steps.try_emplace(name);
     if (fresh && lost_since_ms_) found->second.lose(*lost_since_ms_);
     return found->second;
+}
+
+NewEntry patch_entry(const std::string& id) {
+    return {.step = id, .kind = EntryKind::recorded, .data = {{"patched", true}}};
 }
 
 std::string idempotency_key(const std::string& prefix, const std::string& instance_id,

@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "engine/types.h"
+#include "engine/store.h"
 
 namespace steplog {
 
@@ -36,6 +36,7 @@ struct StepRecord {
 
 /// A wait for a signal, folded from its entries.
 struct WaitRecord {
+    std::string signal;  // that it waits for; "" where it did not have to wait
     bool timed_out = false;
     std::int64_t taken = 0;                // the number of the signal's entry; 0: none
     std::optional<std::int64_t> until_ms;  // as the log has it, whatever the code says now
@@ -43,7 +44,7 @@ struct WaitRecord {
 
 /// A child that was started.
 struct ChildRecord {
-    std::string id;
+    std::string id, workflow;
     bool awaited_at_the_end = false;  // OnParentClose::await
 };
 
@@ -63,8 +64,13 @@ class StepLog {
     std::map<std::string, ChildRecord, std::less<>> children;    // by the name of the start
     std::map<std::string, ChildEndRecord, std::less<>> child_ends;  // by the child's id
     std::map<std::string, Json, std::less<>> recorded;              // values by name
+    // What the function has asked for, by name, with the number of the first entry about it.
+    std::map<std::string, std::int64_t, std::less<>> begun;
+    std::map<std::string, std::int64_t, std::less<>> keys;     // that it took
+    std::map<std::string, std::int64_t, std::less<>> patches;  // that it met, by id
     int resumes = 0;
-    int failures = 0;  // of the function itself, outside any step, since the last resume
+    std::int64_t resumed_at = 0;  // number of the last such entry; 0: never
+    int failures = 0;             // of the function itself, outside any step, since the last resume
     std::int64_t failing_since_ms = 0;
 
     explicit StepLog(const std::vector<Entry>& entries);
@@ -78,6 +84,9 @@ class StepLog {
 
     std::optional<std::int64_t> lost_since_ms_;
 };
+
+/// The entry that says that the instance met a patch of its workflow (Context::patched).
+NewEntry patch_entry(const std::string& id);
 
 /// The key of a step's attempts: a pure function of instance, step and generation, at most 255
 /// characters (Stripe's limit; Resend's is 256). Long ids are shortened to a digest.

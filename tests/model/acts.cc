@@ -94,6 +94,7 @@ void Simulation::perform(const Act& act) {
         case ActKind::deploy:
             deployed_.second_version = dice.below(2) == 0;
             deployed_.once_steps = dice.below(3) > 0;
+            deployed_.patch = dice.below(2) == 0;
             if (script_.schedules) deployed_.schedules = make_schedules(dice);
             restart_needed_ = true;
             return;

@@ -115,6 +115,8 @@ Json run_errand(Context& ctx, const Json& input, Outside& outside, const Deploye
         if (at == plan.value("takes_key_before", 0) && !key.empty()) ctx.take_key(key);
         if (at++ >= plan.value("takes_key_before", 0)) step.key = key;
         if (step.kind == StepKind::once && !deployed.once_steps) return {{"left_out", true}};
+        if (deployed.patch && each.value("patch", false))
+            outside.patch_answered(ctx.instance_id(), step.name, ctx.patched("p " + step.name));
         come_to(ctx, each, results);
         if (step.kind == StepKind::sleep) {
             outside.about_to_sleep(ctx.instance_id(), step);
@@ -189,6 +191,7 @@ Json plan_steps(SeededRandom& dice, const std::string& id, const std::string& ke
             json["starts"] = plan_child(dice, id + "/" + child_before(step.name), key, depth + 1);
         }
         if (!child.empty() && dice.below(2)) json["awaits"] = std::exchange(child, "");
+        if (dice.below(4) == 0) json["patch"] = true;
         steps.push_back(std::move(json));
     }
     return steps;

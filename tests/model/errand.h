@@ -12,6 +12,7 @@ namespace steplog::testing {
 struct Deployed {
     bool second_version = true;
     bool once_steps = true;  // false: a version of the code that has no such steps
+    bool patch = true;       // false: code from before the patch
     std::vector<Schedule> schedules = {};
 };
 

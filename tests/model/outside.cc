@@ -76,6 +76,18 @@ void Outside::about_to_sleep(const std::string& instance, const PlannedStep& ste
     not_before_[instance] = {clock_.now_ms() + step.sleep_ms, step.name, EntryKind::timer, 0};
 }
 
+void Outside::patch_answered(const std::string& instance, const std::string& step, bool in_force) {
+    const ReferenceInstance* there = watch_.truth().find(instance);
+    const bool recorded =
+        there && std::any_of(there->log.begin(), there->log.end(), [&](const auto& entry) {
+            return entry.kind == EntryKind::recorded && entry.step == "p " + step;
+        });
+    if (recorded && !in_force) watch_.find("patch", instance + " forgot the patch before " + step);
+    if (in_force && past_the_patch_.contains({instance, step}))
+        watch_.find("patch", instance + " had gone past the patch before " + step);
+    if (!in_force) past_the_patch_.insert({instance, step});
+}
+
 void Outside::forget_times_reached() {
     const std::int64_t now_ms = clock_.now_ms();
     std::erase_if(not_before_, [&](const auto& each) { return each.second.wall_ms <= now_ms; });

@@ -70,6 +70,9 @@ class Outside {
     /// It sleeps for so long from now on, once its log says so and unless it has said so before.
     void about_to_sleep(const std::string& instance, const PlannedStep& step);
 
+    /// What it was told of a patch before this step: as its log says, and never otherwise again.
+    void patch_answered(const std::string& instance, const std::string& step, bool in_force);
+
     /// The wall clock is about to change: whose time has come may have begun.
     void forget_times_reached();
 
@@ -116,6 +119,7 @@ class Outside {
     int calls_ = 0;
     std::map<Step, int> called_;
     std::map<std::string, int> functions_;
+    std::set<Step> past_the_patch_;         // told that it had gone past the patch before this step
     std::map<std::string, int> effects_;    // by entity
     std::map<std::string, int> decisions_;  // by entity: a person allowed so many repetitions
     std::map<std::string, Memory> memory_;  // by idempotency key

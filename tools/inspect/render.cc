@@ -97,6 +97,7 @@ std::string details_of(const Json& entry) {
         since != data.end() && since->is_number_integer())
         parts.push_back("restored from a backup; in doubt since " +
                         format_rfc3339(since->get<std::int64_t>()));
+    if (data.contains("patched")) parts.push_back("the patch is in force");
     if (entry.at("kind") == "moved")
         parts.push_back(fmt::format("from version {} to version {}", text_at(data, "from"),
                                     text_at(data, "to")));
