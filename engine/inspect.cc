@@ -79,8 +79,8 @@ std::string why_not_resumable(const InstanceRow& row) {
 }  // namespace
 
 Inspector::Inspector(std::filesystem::path database, const Clock& clock, std::string vfs,
-                     std::vector<MasterKey> keys)
-    : file_(std::move(database), std::move(vfs)), clock_(clock), keys_(std::move(keys)) {}
+                     std::vector<MasterKey> keys, Schemas schemas)
+    : file_(std::move(database), std::move(vfs), schemas), clock_(clock), keys_(std::move(keys)) {}
 
 std::int64_t Inspector::newest_seq() {
     return file_.read([](Statements& statements) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -145,6 +146,19 @@ struct ScheduleView {
     std::vector<std::int64_t> upcoming;  // nominal times; while it is paused, those that would be
 };
 
+/// A version of a workflow, as far as the database knows it.
+struct VersionView {
+    std::string workflow;
+    int version = 1;
+    std::map<State, std::int64_t> unfinished;  // by state; only those of which there are any
+    std::int64_t finished = 0;
+    std::optional<std::int64_t> oldest_unfinished_at_ms;  // created
+    std::vector<std::string> schedules;                   // that start it
+    bool newest = false;                                  // the highest of its workflow here
+    /// No unfinished instance needs it, and nothing that the database knows of starts another.
+    bool safe_to_remove() const { return unfinished.empty() && schedules.empty() && !newest; }
+};
+
 /// One promise, looked after in the whole file.
 struct Check {
     std::string name;     // short and stable: "hash_chain"
@@ -173,8 +187,9 @@ struct Resumable {
 class Inspector {
   public:
     /// Opens and checks the file: see ReadOnlyDatabase. With `keys` encrypted payloads are read.
+    /// With older schemas only each_unfinished may be asked.
     Inspector(std::filesystem::path database, const Clock& clock, std::string vfs = {},
-              std::vector<MasterKey> keys = {});
+              std::vector<MasterKey> keys = {}, Schemas schemas = Schemas::present);
 
     /// The instance that `text` means: its id, else the one whose id ends or begins with it, or has
     /// a part between slashes that begins with it. Throws not_found, or ambiguous with candidates.
@@ -191,6 +206,14 @@ class Inspector {
     std::vector<Stuck> stuck();
 
     InstanceDetail show(const std::string& text);
+
+    /// Calls `look` with each unfinished instance in order of arrival, as it stands when its turn
+    /// comes, without its event and its why. Each is read in a transaction of its own.
+    void each_unfinished(const std::function<void(const InstanceDetail&)>& look);
+
+    /// The versions of which there are instances, or which a schedule starts, by workflow and
+    /// version.
+    std::vector<VersionView> versions();
 
     struct Why {
         InstanceRow row;
@@ -242,6 +265,7 @@ class Inspector {
     std::string resolve(const std::string& text);
     Explanation explain(Statements& statements, const InstanceRow& row);
     std::int64_t newest_seq();
+    InstanceDetail read_whole(Statements& statements, const InstanceRow& row);
 
     ReadOnlyDatabase file_;
     const Clock& clock_;

@@ -89,8 +89,10 @@ int over_time(void* deadline) {
 
 }  // namespace
 
-ReadOnlyDatabase::ReadOnlyDatabase(fs::path path, std::string vfs)
-    : path_(vfs.empty() ? with_real_directory(path) : std::move(path)), vfs_(std::move(vfs)) {
+ReadOnlyDatabase::ReadOnlyDatabase(fs::path path, std::string vfs, Schemas schemas)
+    : path_(vfs.empty() ? with_real_directory(path) : std::move(path)),
+      vfs_(std::move(vfs)),
+      schemas_(schemas) {
     read([](Statements&) { return true; });
 }
 
@@ -146,7 +148,8 @@ void ReadOnlyDatabase::check_identity() {
                 fmt::format("{} has schema {}, newer than the {} that this program knows: use the "
                             "newer program",
                             path_.string(), schema, known));
-        if (schema < known)
+        const std::int64_t oldest = schemas_ == Schemas::older_too ? 1 : known;
+        if (schema < oldest)
             refuse(
                 fmt::format("{} has schema {}, older than the {} that this program reads: start "
                             "workflow-server on it once, or use the older program",

@@ -35,6 +35,10 @@ class InspectError : public std::runtime_error {
     Kind kind_;
 };
 
+/// Which schemas may be read: what asks only for what the first one had may read all that are not
+/// newer than the program.
+enum class Schemas { present, older_too };
+
 class ReadOnlyDatabase {
   public:
     static constexpr Ms read_limit = std::chrono::seconds(1);
@@ -42,7 +46,8 @@ class ReadOnlyDatabase {
     /// Opens and checks. Throws InspectError (unreadable): missing, empty, a link, a directory, a
     /// pipe, not SQLite or encrypted, another program's, an older or newer schema, damaged, no
     /// permission. With `vfs` (tests) the file is not looked at before SQLite opens it.
-    explicit ReadOnlyDatabase(std::filesystem::path path, std::string vfs = {});
+    explicit ReadOnlyDatabase(std::filesystem::path path, std::string vfs = {},
+                              Schemas schemas = Schemas::present);
 
     /// Returns look(Statements&), run in one read transaction: one consistent state. It may run
     /// more than once, when the file changes hands meanwhile. Throws InspectError; too_slow when it
@@ -95,6 +100,7 @@ class ReadOnlyDatabase {
 
     const std::filesystem::path path_;
     const std::string vfs_;
+    const Schemas schemas_;
     // Read without SQLite's locks and shared memory: nobody writes, and nothing may be made beside
     // it.
     bool immutable_ = false;

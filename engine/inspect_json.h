@@ -36,6 +36,10 @@ Json json_of(const CustomerView& view);
 /// paused_at, last_at, last_outcome, last_instance, started, skipped, missed, error, upcoming.
 Json json_of(const ScheduleView& view);
 
+/// workflow, version, unfinished, states, finished, oldest_unfinished_at, schedules, newest,
+/// safe_to_remove.
+Json json_of(const VersionView& view);
+
 /// ok, backup (id, taken_at), restores (backup, taken_at, restored_at), took_ms, wal_bytes, checks
 /// (name, promise, ok, looked_at, broken, examples).
 Json json_of(const CheckReport& report);

@@ -113,14 +113,19 @@ std::vector<Inspector::Step> Inspector::steps(const InstanceRow& row) {
     });
 }
 
+InstanceDetail Inspector::read_whole(Statements& statements, const InstanceRow& row) {
+    InstanceDetail detail;
+    detail.row = row;
+    Payloads payloads(statements, keys_);
+    const Hashes hashes = read_row_and_payloads(statements, payloads, detail);
+    read_log(statements, payloads, detail, hashes);
+    return detail;
+}
+
 InstanceDetail Inspector::show(const std::string& text) {
     const InstanceRow found = find(text);
     return file_.read([&](Statements& statements) {
-        InstanceDetail detail;
-        detail.row = found;
-        Payloads payloads(statements, keys_);
-        const Hashes hashes = read_row_and_payloads(statements, payloads, detail);
-        read_log(statements, payloads, detail, hashes);
+        InstanceDetail detail = read_whole(statements, found);
         detail.event = event_of(statements, detail.row);
         detail.why = explain(statements, detail.row);
         return detail;

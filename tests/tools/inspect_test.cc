@@ -44,6 +44,7 @@ TEST_F(InspectProgram, PrintsForPeopleAsApproved) {
     expect_approved("events.txt", output({"events"}));
     expect_approved("customer.txt", output({"customer", "cus_2"}));
     expect_approved("schedules.txt", output({"schedules"}));
+    expect_approved("versions.txt", output({"versions"}));
     std::string why;
     for (const char* id : {"evt_done", "evt_odd", "evt_behind", "evt_down", "evt_lost", "evt_no"})
         why += output({"why", id});
@@ -67,6 +68,37 @@ TEST_F(InspectProgram, ShowsSchedulesWithTheirNextTimes) {
     EXPECT_EQ(nightly.at("upcoming").at(1), "2026-01-02T02:30:00.000Z");
     EXPECT_NE(schedules.at(1).at("paused_at"), nullptr);
     EXPECT_EQ(schedules.at(1).at("next_at"), nullptr);
+}
+
+TEST_F(InspectProgram, TellsWhichVersionsAreNeeded) {
+    Shop served;
+    served.house.engine().accept(
+        std::nullopt, NewInstance{.id = "moved", .workflow = "order", .version = 2, .input = "{}"});
+    served.house.engine().accept(
+        std::nullopt, NewInstance{.id = "v", .workflow = "mail", .version = 1, .input = "{}"});
+    served.house.engine().run_until_idle();
+    served.house.store().cancel({.ids = {"v"}, .actor = "test"}).get();
+    served.house.store()
+        .accept(std::nullopt,
+                NewInstance{.id = "w", .workflow = "mail", .version = 2, .input = "{}"}, false)
+        .get();
+    served.close();
+    const Json versions =
+        Json::parse(served.inspect({"versions", "--json"}).output, nullptr, false);
+    ASSERT_EQ(versions.size(), 4u);
+    EXPECT_EQ(versions.at(0).at("workflow"), "mail");
+    EXPECT_EQ(versions.at(0).at("unfinished"), 0);
+    EXPECT_EQ(versions.at(0).at("finished"), 1);
+    EXPECT_EQ(versions.at(0).at("safe_to_remove"), true);
+    EXPECT_EQ(versions.at(1).at("unfinished"), 1);
+    EXPECT_EQ(versions.at(1).at("states"), Json({{"pending", 1}}));
+    EXPECT_EQ(versions.at(1).at("safe_to_remove"), false);
+    EXPECT_EQ(versions.at(2).at("version"), 1);
+    EXPECT_EQ(versions.at(2).at("unfinished"), 4);
+    EXPECT_EQ(versions.at(2).at("newest"), false);
+    EXPECT_NE(versions.at(2).at("oldest_unfinished_at"), nullptr);
+    const Json with_schedules = json({"versions"});
+    EXPECT_EQ(with_schedules.at(0).at("schedules"), Json({"nightly", "weekly"}));
 }
 
 TEST_F(InspectProgram, PrintsJsonForPrograms) {

@@ -151,6 +151,15 @@ int schedules(Inspector& inspector, const Clock& clock, const Options& options) 
     return exit_done;
 }
 
+int versions(Inspector& inspector, const Clock& clock, const Options& options) {
+    const auto found = inspector.versions();
+    if (options.common.json)
+        print_array(found);
+    else
+        print(render_versions(found, clock.now_ms()));
+    return exit_done;
+}
+
 int customer(Inspector& inspector, const Clock& clock, const Options& options) {
     const CustomerView view = inspector.customer(options.id);
     if (options.common.json)
@@ -269,6 +278,11 @@ int run(int argc, char** argv) {
     events_verb->add_flag("--unrouted", options.unrouted, "only what became no instance");
     add_limit(events_verb);
     add_verb("schedules", "what the clock starts, and when next", schedules);
+    add_verb("versions", "which versions of workflows have unfinished instances", versions)
+        ->footer(
+            "Safe to remove from the program is a version without unfinished instances that no "
+            "schedule starts and that is not the newest here. Who starts one by its number, as a "
+            "parent may its children, is not known here.");
     add_verb("check", "integrity and the engine's promises; exit 1 where one is broken", check)
         ->footer(
             "Reads everything in one transaction: on a big database the server's write-ahead log "

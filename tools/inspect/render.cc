@@ -267,6 +267,33 @@ std::string render_stats(const Stats& stats, std::int64_t now_ms) {
     return text;
 }
 
+std::string render_versions(const std::vector<VersionView>& versions, std::int64_t now_ms) {
+    if (versions.empty()) return "no instances\n";
+    Table table({"WORKFLOW", "VERSION", "UNFINISHED", "OLDEST", "FINISHED", "SCHEDULES", "REMOVE"});
+    for (const VersionView& view : versions) {
+        std::int64_t unfinished = 0;
+        std::vector<std::string> states;
+        for (const auto& [state, count] : view.unfinished) {
+            unfinished += count;
+            states.push_back(fmt::format("{} {}", count, to_string(state)));
+        }
+        const std::string why_not = unfinished > 0            ? "no: unfinished instances"
+                                    : !view.schedules.empty() ? "no: a schedule starts it"
+                                                              : "no: the newest";
+        table.add(
+            {{shown(view.workflow)},
+             {std::to_string(view.version)},
+             {states.empty() ? "-" : fmt::format("{}", fmt::join(states, ", "))},
+             {view.oldest_unfinished_at_ms ? ago(*view.oldest_unfinished_at_ms, now_ms) : "-"},
+             {std::to_string(view.finished)},
+             {view.schedules.empty() ? "-"
+                                     : shown(fmt::format("{}", fmt::join(view.schedules, ", ")))},
+             {view.safe_to_remove() ? "safe to remove" : why_not,
+              view.safe_to_remove() ? Colour::green : Colour::none}});
+    }
+    return table.text();
+}
+
 std::string render_schedules(const std::vector<ScheduleView>& schedules, std::int64_t now_ms) {
     if (schedules.empty()) return "no schedules\n";
     Table table(

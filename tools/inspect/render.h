@@ -13,6 +13,7 @@ std::string render_stuck(const std::vector<Inspector::Stuck>& stuck, std::int64_
 std::string render_show(const InstanceDetail& detail, std::int64_t now_ms);
 std::string render_stats(const Stats& stats, std::int64_t now_ms);
 std::string render_customer(const CustomerView& view, std::int64_t now_ms);
+std::string render_versions(const std::vector<VersionView>& versions, std::int64_t now_ms);
 std::string render_schedules(const std::vector<ScheduleView>& schedules, std::int64_t now_ms);
 std::string render_events(const std::vector<EventRow>& events);
 

@@ -1,0 +1,114 @@
+// Which versions of workflows have instances, and all that is unfinished, one by one: what a person
+// asks before code is taken out of a program. Read in parts, however many there are.
+#include <map>
+
+#include "engine/inspect.h"
+#include "engine/inspect_json.h"
+#include "engine/inspect_rows.h"
+#include "engine/rfc3339.h"
+
+namespace steplog {
+namespace {
+
+constexpr std::int64_t window = 20'000;  // rows looked at in one read transaction
+
+using Versions = std::map<std::pair<std::string, int>, VersionView>;
+
+VersionView& view_of(Versions& versions, const Query& read) {
+    const auto version = static_cast<int>(read.integer(1));
+    VersionView& view = versions[{read.text(0), version}];
+    view.workflow = read.text(0);
+    view.version = version;
+    return view;
+}
+
+void count(const Query& read, Versions& versions) {
+    VersionView& view = view_of(versions, read);
+    const State state = parse_state(read.text(2)).value_or(State::stuck);
+    if (is_finished(state)) {
+        view.finished += read.integer(3);
+        return;
+    }
+    view.unfinished[state] += read.integer(3);
+    view.oldest_unfinished_at_ms =
+        std::min(view.oldest_unfinished_at_ms.value_or(INT64_MAX), read.integer(4));
+}
+
+}  // namespace
+
+std::vector<VersionView> Inspector::versions() {
+    Versions versions;
+    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
+        const auto part = file_.read([&](Statements& statements) {
+            Versions counted = versions;
+            Query read(statements,
+                       "SELECT workflow, version, state, count(*), min(created_at_ms) FROM "
+                       "instances WHERE seq<=? AND seq>? GROUP BY workflow, version, state",
+                       upper, upper - window);
+            while (read.next()) count(read, counted);
+            return counted;
+        });
+        versions = part;
+    }
+    versions = file_.read([&](Statements& statements) {
+        Versions with_schedules = versions;
+        Query read(statements, "SELECT workflow, version, name FROM schedules ORDER BY name");
+        while (read.next()) view_of(with_schedules, read).schedules.push_back(read.text(2));
+        return with_schedules;
+    });
+    std::vector<VersionView> views;
+    for (auto& [key, view] : versions) {
+        if (!views.empty() && views.back().workflow == view.workflow) views.back().newest = false;
+        view.newest = true;
+        views.push_back(std::move(view));
+    }
+    return views;
+}
+
+void Inspector::each_unfinished(const std::function<void(const InstanceDetail&)>& look) {
+    static const std::string sql = std::string("SELECT ") + rows::instance_columns +
+                                   "FROM instances WHERE seq>?1 AND seq<=?1+?2 AND "
+                                   "finished_at_ms IS NULL ORDER BY seq";
+    const std::int64_t newest = newest_seq();
+    for (std::int64_t from = 0; from < newest; from += window) {
+        const auto found = file_.read([&](Statements& statements) {
+            std::vector<InstanceRow> rows;
+            Query read(statements, sql.c_str(), from, window);
+            while (read.next()) rows.push_back(rows::read_instance(read));
+            return rows;
+        });
+        for (const InstanceRow& row : found) {
+            InstanceDetail detail;
+            try {
+                detail =
+                    file_.read([&](Statements& statements) { return read_whole(statements, row); });
+            } catch (const InspectError& error) {
+                if (error.kind() == InspectError::Kind::not_found) continue;  // ended, and purged
+                throw;
+            }
+            if (!is_finished(detail.row.state)) look(detail);
+        }
+    }
+}
+
+Json json_of(const VersionView& view) {
+    Json states = Json::object();
+    std::int64_t unfinished = 0;
+    for (const auto& [state, count] : view.unfinished) {
+        states[std::string(to_string(state))] = count;
+        unfinished += count;
+    }
+    return {{"workflow", view.workflow},
+            {"version", view.version},
+            {"unfinished", unfinished},
+            {"states", std::move(states)},
+            {"finished", view.finished},
+            {"oldest_unfinished_at", view.oldest_unfinished_at_ms
+                                         ? Json(format_rfc3339(*view.oldest_unfinished_at_ms))
+                                         : Json(nullptr)},
+            {"schedules", view.schedules},
+            {"newest", view.newest},
+            {"safe_to_remove", view.safe_to_remove()}};
+}
+
+}  // namespace steplog
