@@ -38,11 +38,12 @@ Context::StepRun::StepRun(Context& context, std::string name, const StepOptions&
 }
 
 std::optional<Json> Context::StepRun::begin() {
+    // What may have happened is to be taken back as well, where it can be looked up.
+    const bool looks_first = record_.in_doubt && options_.probe && options_.undo;
+    if (!looks_first) context_.leave_if_cancelling();
     context_.begin_no_more_if_draining();
     if (context_.is_cancelling()) {
-        // What may have happened is to be taken back as well, where it can be looked up.
-        if (record_.in_doubt && options_.probe && options_.undo)
-            if (auto adopted = resolve_doubt(record_.key_since_ms)) return adopted;
+        if (auto adopted = resolve_doubt(record_.key_since_ms)) return adopted;
         context_.leave_if_cancelling();
     }
     if (record_.in_doubt) {

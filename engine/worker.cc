@@ -60,6 +60,28 @@ Worker::Ran Worker::run(Claimed claimed) const {
     return ran;
 }
 
+Worker::Rehearsed Worker::rehearse(Claimed claimed) const {
+    Context context(surroundings_, std::move(claimed));
+    Context::Replay& replay = *context.replay_;
+    Advance parting = call(context);
+    if (replay.suspended) parting = std::move(replay.parting).value_or(Advance{});
+    Rehearsed rehearsed;
+    rehearsed.at = replay.at;
+    if (!replay.stands_at_another_look()) rehearsed.not_asked_for = replay.not_asked_for();
+    // Pending, or sleeping at a step or sleep: it would go on by what the log does not have.
+    const bool goes_on =
+        parting.to && (parting.to->to == State::pending ||
+                       (parting.to->to == State::sleeping && !parting.step.empty()));
+    if (!goes_on) rehearsed.to = std::move(parting.to);
+    for (auto& [name, code, what] : replay.differences)
+        rehearsed.differences.push_back({name, code, what});
+    for (const auto& [name, as] : replay.asked)
+        if (const char* found = replay.recorded_otherwise(name, as))
+            rehearsed.differences.push_back(
+                {name, "other_kind", fmt::format("the log has it as {}", found)});
+    return rehearsed;
+}
+
 void Worker::leave(Context& context, const Advance& parting, Ran& ran) const {
     Advanced left = context.commit(parting);
     ran.next = std::move(left.next);

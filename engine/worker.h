@@ -22,6 +22,19 @@ class Worker {
     };
     Ran run(Claimed claimed) const;
 
+    /// What the function makes of a log, as far as that answers. Wants surroundings without a store
+    /// that are draining: then nothing is called and nothing written.
+    struct Rehearsed {
+        std::optional<Transition> to;  // how it would leave, where it needs nothing beyond the log
+        std::string at;                // what it asked for last
+        struct Difference {
+            std::string name, code, what;
+        };
+        std::vector<Difference> differences;     // between the log and what the code asks for
+        std::vector<std::string> not_asked_for;  // names in the log
+    };
+    Rehearsed rehearse(Claimed claimed) const;
+
   private:
     Advance call(Context& context) const;
     Advance follow(Context& context, const Workflow& workflow, const Json& input) const;

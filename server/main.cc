@@ -7,6 +7,7 @@
 
 #include "engine/errors.h"
 #include "server/process.h"
+#include "server/replay_check.h"
 #include "server/serve.h"
 #include "server/settings.h"
 
@@ -24,6 +25,7 @@ environment only, or from the file that NAME_FILE names.
 Examples:
   STRIPE_SECRET_KEY=rk_test_… STRIPE_WEBHOOK_SECRET=whsec_… CLERK_SECRET_KEY=sk_test_… EMAIL=off workflow-server
   workflow-server --check-config
+  workflow-server --check-replay --database /backups/steplog.db
   workflow-server --listen :0 --database /var/lib/steplog/steplog.db
   STRIPE_SECRET_KEY_FILE=/run/secrets/stripe workflow-server --workers 16
 
@@ -44,12 +46,19 @@ std::string table_of_settings() {
 struct CommandLine {
     Environment flags;
     bool check_config = false;
+    bool check_replay = false;
+    bool json = false;
 };
 
 void define(CLI::App& app, CommandLine& line) {
     app.set_version_flag("--version", std::string("workflow-server ") + STEPLOG_VERSION);
     app.add_flag("--check-config", line.check_config,
                  "check the settings, show those in force, and end");
+    CLI::Option* check_replay = app.add_flag(
+        "--check-replay", line.check_replay,
+        "before a deploy: would this program go on with all that is unfinished in the database? "
+        "Reads only, beside a running server too; exits 0 fine, 1 would break, 2 could not look");
+    app.add_flag("--json", line.json, "with --check-replay: print JSON")->needs(check_replay);
     app.footer(table_of_settings());
     for (const auto& variable : variables()) {
         const std::string flag = flag_of(variable);
@@ -82,6 +91,7 @@ int run(const CommandLine& line) {
     const auto read = read_settings(environment(), line.flags, on_terminal);
     scrub_environment();
     if (line.check_config) return check(read);
+    if (line.check_replay) return check_replay(read, line.json);
     if (!read.problems.empty()) return report(read);
     return serve(read.settings, read.warnings);
 }

@@ -27,9 +27,7 @@
 #include "server/retention.h"
 #include "server/watchdog.h"
 #include "server/webhook.h"
-#include "steps/email_resend.h"
-#include "steps/http_client.h"
-#include "steps/provision_customer.h"
+#include "server/workflows.h"
 
 namespace steplog::server {
 namespace {
@@ -37,27 +35,6 @@ namespace {
 constexpr int exit_io_error = 74;  // sysexits.h: the store failed; restarting is the recovery
 constexpr Ms grace_max = std::chrono::seconds(20);
 constexpr Ms last_answers = Ms(300);  // of the second between the store's failure and the end
-
-/// How to reach the providers, and with which keys.
-struct Outside {
-    Outside(const Settings& settings, const Clock& clock)
-        : http({.connect_timeout = settings.http_connect_timeout,
-                .reply_max = settings.http_reply_max}),
-          providers{.stripe = {http, clock, {settings.stripe_api_base, settings.stripe_secret_key}},
-                    .clerk = {http, clock, {settings.clerk_api_base, settings.clerk_secret_key}},
-                    .app_url = settings.app_url,
-                    .email_from = settings.email_from,
-                    .email_reply_to = settings.email_reply_to,
-                    .livemode = settings.livemode()} {
-        if (settings.email_by == EmailBy::off) return;
-        resend = std::make_unique<steps::ResendSender>(
-            http, clock, steps::ResendOptions{settings.resend_api_base, settings.resend_api_key});
-        providers.email = resend.get();
-    }
-    steps::HttpClient http;
-    std::unique_ptr<steps::EmailSender> resend;
-    steps::Providers providers;
-};
 
 SqliteOptions store_options(const Settings& settings, Metrics& metrics, Log& log,
                             std::function<void(const std::string&)> on_fatal) {
@@ -262,9 +239,8 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     for (const auto& warning : loose_permissions(settings.database)) log.warn(warning);
     Outside outside(settings, clock);
     Registry registry;
-    steps::register_provision_customer(registry, outside.providers);
     EngineDesk desk(settings.database, clock, [&log](const auto& found) { tell(log, found); });
-    steps::register_reconcile_accounts(registry, outside.providers, desk);
+    register_workflows(registry, outside.providers, desk);
     Engine engine(*store, clock, random, std::move(registry),
                   engine_options(settings, log, metrics, on_fatal));
     desk.attach(engine);

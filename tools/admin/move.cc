@@ -84,7 +84,7 @@ void add_move(CLI::App& app, Admin& admin) {
         "One that is stuck because its version is missing goes on at once; every other stays where "
         "it stands, and its finished steps stay finished. A running server refuses a version that "
         "it does not have; with the server down nobody knows, and an instance whose version is "
-        "missing becomes stuck again. "
+        "missing becomes stuck again. workflow-server --check-replay tells whether a log fits. "
         "Exit "
         "code 1 when one of the named does not exist, or none could be moved.");
 }

@@ -1,0 +1,27 @@
+// The workflows that the server has, and the providers that they reach: made alike by the server
+// that runs them and by the check before a deploy. Main thread.
+#pragma once
+
+#include <memory>
+
+#include "engine/clock.h"
+#include "engine/workflow.h"
+#include "server/settings.h"
+#include "steps/email.h"
+#include "steps/http_client.h"
+#include "steps/reconcile_accounts.h"
+
+namespace steplog::server {
+
+/// How to reach the providers, and with which keys. The clock outlives it.
+struct Outside {
+    Outside(const Settings& settings, const Clock& clock);
+    steps::HttpClient http;
+    std::unique_ptr<steps::EmailSender> resend;
+    steps::Providers providers;
+};
+
+/// Providers and desk outlive what runs them.
+void register_workflows(Registry& registry, steps::Providers& providers, steps::InstanceDesk& desk);
+
+}  // namespace steplog::server
