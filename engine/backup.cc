@@ -6,6 +6,7 @@
 
 #include "engine/backup_draft.h"
 #include "engine/digest.h"
+#include "engine/inspect_file.h"
 
 namespace steplog {
 namespace {

@@ -19,6 +19,7 @@ class BackupError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// A backup that was taken.
 struct BackupReport {
     BackupMark mark;
     std::int64_t bytes = 0;

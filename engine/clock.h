@@ -12,6 +12,7 @@ class Clock {
     virtual std::int64_t now_ms() const = 0;  // Unix milliseconds
 };
 
+/// The machine's wall clock.
 class SystemClock : public Clock {
   public:
     std::int64_t now_ms() const override;

@@ -87,6 +87,7 @@ struct ForgetAnswer {
     Forgotten forgotten;
     bool swept = false;
 };
+/// {"name","done",…}: every field of Forgotten, and "swept".
 Json json_of(const ForgetAnswer& answer);
 
 /// The inverse. Throws std::invalid_argument.

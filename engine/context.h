@@ -40,12 +40,14 @@ struct Attempt {
 using Probe = std::function<std::optional<Json>(const Attempt&)>;
 
 /// Takes back what a finished step did: given a new attempt and the step's result. Must bear being
-/// called again, as an effect must; its attempts share one idempotency key.
+/// called again, as an effect must; its attempts share one idempotency key. Called when the
+/// function has been left: what it captures by reference must outlive that call.
 using Undo = std::function<void(const Attempt&, const Json& result)>;
 
 /// What happens to an attempt in doubt that can be neither probed nor repeated under its key.
 enum class Repeat { at_least_once, at_most_once };
 
+/// What the engine must know of a step to try it, and to decide about an attempt in doubt.
 struct StepOptions {
     std::optional<int> attempts_max = {};
     std::optional<RetryPolicy> retry = {};   // absent: the engine's default
@@ -74,8 +76,10 @@ struct ParallelEnd {
     std::optional<StepFailed> failure;
 };
 
+/// How many steps run at once unless it is said.
 inline constexpr int concurrency_default = 8;
 
+/// How Context::map treats its items.
 struct MapOptions {
     int concurrency = concurrency_default;  // so many items at once, each in a thread
     StepOptions step = {};                  // of each item; without a once key
@@ -87,12 +91,14 @@ enum class SignalPolicy {
     first   // the first that ever arrived, however often it is waited for; later ones are ignored
 };
 
+/// What Context::wait_for waits for, and how long.
 struct WaitOptions {
     std::string signal = {};         // absent: the wait's own name
     std::optional<Ms> timeout = {};  // absent: for as long as it takes
     SignalPolicy policy = SignalPolicy::queue;
 };
 
+/// How Context::start_child starts a child.
 struct ChildOptions {
     std::string id = {};  // absent: "<this instance's id>/<name>"
     int version = newest_version;
@@ -170,6 +176,8 @@ struct Surroundings {
     std::stop_token ending = {};         // requested: end the running attempt soon
 };
 
+/// One call of a workflow's function: the steps of its instance, and all else that must be the same
+/// when the function is called again.
 class Context {
   public:
     Context(const Surroundings& surroundings, Claimed claimed);

@@ -17,6 +17,7 @@ namespace steplog {
 /// <database>.sock
 std::filesystem::path control_socket_path(const std::filesystem::path& database);
 
+/// What the server's end takes of its clients.
 struct ControlLimits {
     std::size_t request_bytes_max = 1024 * 1024;
     int connections_max = 16;                       // at once; more are told to come back

@@ -34,6 +34,7 @@ struct CronFields {
 /// with a sentence that names the field and what it may be; also for a day that no month has.
 CronFields parse_cron(std::string_view expression);
 
+/// An expression together with the time zone in which it is meant.
 class Cron {
   public:
     /// `zone` is an IANA name ("Europe/Berlin"), or UTC. Throws std::invalid_argument with a

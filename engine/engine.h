@@ -12,15 +12,19 @@
 
 namespace steplog {
 
+/// How an engine works. What is set here holds for all of its instances.
 struct EngineOptions {
     int workers = 64;  // threads that run steps; 0: none, the caller uses run_until_idle
     Ms lease = std::chrono::seconds(30);
-    StepDefaults steps;
+    StepDefaults steps = {};
     std::function<void(const Transitioned&)> on_transition = {};  // any thread; must not block
     std::function<void(const std::string&)> on_fatal = {};  // the store failed: end the process
     EffectSeam* effects = nullptr;  // how effects are called, for tests and tracing; outlives it
 };
 
+/// Runs the registered workflows on one store. Its functions may be called from any thread, those
+/// that run without threads only where there are none (`workers` 0). Store, clock and random
+/// outlive it.
 class Engine {
   public:
     Engine(Store& store, Clock& clock, Random& random, Registry registry, EngineOptions options);

@@ -91,4 +91,21 @@ class LockedError : public OpenError {
     using OpenError::OpenError;
 };
 
+/// Why nothing could be read. The message is one line for a person and says what to do.
+class InspectError : public std::runtime_error {
+  public:
+    enum class Kind {
+        unreadable,  // no database, another kind of file, damaged, no permission
+        not_found,   // no such instance or customer
+        ambiguous,   // a shortened id that fits several instances
+        too_slow     // the question takes longer than a read transaction may
+    };
+    InspectError(Kind kind, const std::string& message)
+        : std::runtime_error(message), kind_(kind) {}
+    Kind kind() const { return kind_; }
+
+  private:
+    Kind kind_;
+};
+
 }  // namespace steplog

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/inspect_file.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
 
@@ -80,10 +81,15 @@ std::string why_not_resumable(const InstanceRow& row) {
 
 Inspector::Inspector(std::filesystem::path database, const Clock& clock, std::string vfs,
                      std::vector<MasterKey> keys, Schemas schemas)
-    : file_(std::move(database), std::move(vfs), schemas), clock_(clock), keys_(std::move(keys)) {}
+    : file_(std::make_unique<ReadOnlyDatabase>(std::move(database), std::move(vfs), schemas)),
+      clock_(clock),
+      keys_(std::move(keys)) {}
+Inspector::~Inspector() = default;
+
+const std::filesystem::path& Inspector::path() const { return file_->path(); }
 
 std::int64_t Inspector::newest_seq() {
-    return file_.read([](Statements& statements) {
+    return file_->read([](Statements& statements) {
         Query read(statements, "SELECT max(seq) FROM instances");
         return read.next() ? read.integer(0) : 0;
     });
@@ -92,7 +98,7 @@ std::int64_t Inspector::newest_seq() {
 std::optional<InstanceRow> Inspector::find_exactly(const std::string& id) {
     static const std::string sql =
         std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE id=?";
-    return file_.read([&](Statements& statements) -> std::optional<InstanceRow> {
+    return file_->read([&](Statements& statements) -> std::optional<InstanceRow> {
         Query read(statements, sql.c_str(), id);
         if (!read.next()) return std::nullopt;
         return rows::read_instance(read);
@@ -108,7 +114,7 @@ InstanceRow Inspector::find(const std::string& text) {
     if (text.empty() || text.size() > id_length_max) throw not_found();
     if (auto row = find_exactly(text)) return *row;
     const Candidates candidates =
-        file_.read([&](Statements& statements) { return find_candidates(statements, text); });
+        file_->read([&](Statements& statements) { return find_candidates(statements, text); });
     for (const auto* ids : {&candidates.last_part, &candidates.outer, &candidates.inner}) {
         if (ids->size() > 1) throw_ambiguous(text, *ids);
         if (ids->empty()) continue;
@@ -131,7 +137,7 @@ std::vector<InstanceRow> Inspector::list(const InstanceFilter& filter) {
         const std::int64_t wanted =
             filter.limit > 0 ? filter.limit - static_cast<std::int64_t>(found.size()) : -1;
         if (wanted == 0) break;
-        auto some = file_.read([&](Statements& statements) {
+        auto some = file_->read([&](Statements& statements) {
             std::vector<InstanceRow> in_window;
             Query read(statements, sql.c_str(), upper, upper - window, text_of(filter.state),
                        filter.workflow, filter.key, filter.step, filter.error_code, before, wanted);
@@ -147,7 +153,7 @@ std::vector<InstanceRow> Inspector::list(const InstanceFilter& filter) {
 std::vector<Inspector::Stuck> Inspector::stuck() {
     static const std::string sql = std::string("SELECT ") + rows::instance_columns +
                                    "FROM instances WHERE state='stuck' ORDER BY updated_at_ms, seq";
-    auto found = file_.read([&](Statements& statements) {
+    auto found = file_->read([&](Statements& statements) {
         std::vector<InstanceRow> all;
         Query read(statements, sql.c_str());
         while (read.next()) all.push_back(rows::read_instance(read));
@@ -156,7 +162,7 @@ std::vector<Inspector::Stuck> Inspector::stuck() {
     std::vector<Stuck> stuck;
     for (InstanceRow& row : found) {
         Explanation why =
-            file_.read([&](Statements& statements) { return explain(statements, row); });
+            file_->read([&](Statements& statements) { return explain(statements, row); });
         stuck.push_back({std::move(row), std::move(why)});
     }
     return stuck;
@@ -164,7 +170,7 @@ std::vector<Inspector::Stuck> Inspector::stuck() {
 
 Inspector::Why Inspector::why(const std::string& text) {
     const InstanceRow found = find(text);
-    return file_.read([&](Statements& statements) -> Why {
+    return file_->read([&](Statements& statements) -> Why {
         static const std::string sql =
             std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE seq=?";
         std::optional<InstanceRow> row;
@@ -192,7 +198,7 @@ std::vector<EventRow> Inspector::events(bool unrouted, int limit) {
             limit > 0 ? std::min(window, limit - static_cast<std::int64_t>(found.size())) : window;
         if (wanted == 0) return found;
         const std::size_t before = found.size();
-        auto part = file_.read([&](Statements& statements) {
+        auto part = file_->read([&](Statements& statements) {
             std::pair<std::vector<EventRow>, std::int64_t> events_and_last{{}, 0};
             Query read(statements, unrouted ? some.c_str() : all.c_str(), below, wanted);
             while (read.next()) {
@@ -222,7 +228,7 @@ Purged Inspector::purgeable(Ms older_than) {
     const std::int64_t finished_before_ms = now_ms - older_than.count();
     const std::int64_t received_before_ms = now_ms - std::max(older_than, events_kept_min).count();
     Purged purgeable;
-    const std::int64_t newest_event = file_.read([&](Statements& statements) {
+    const std::int64_t newest_event = file_->read([&](Statements& statements) {
         static const std::string counting =
             std::string(kept_for_family) +
             "SELECT count(*) FROM instances WHERE finished_at_ms<?1 AND seq NOT IN family";
@@ -232,7 +238,7 @@ Purged Inspector::purgeable(Ms older_than) {
         return newest.next() ? newest.integer(0) : 0;
     });
     for (std::int64_t upper = newest_event; upper > 0; upper -= window)
-        purgeable.events += file_.read([&](Statements& statements) {
+        purgeable.events += file_->read([&](Statements& statements) {
             static const std::string counting =
                 std::string(kept_for_family) +
                 "SELECT count(*) FROM events LEFT JOIN instances ON "

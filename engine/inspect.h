@@ -1,25 +1,28 @@
 // The read-only reader: what instances exist, why each stands where it stands, and whether the
 // engine's promises hold in a file. Used by workflow-inspect, workflow-resume and whatever shows
 // state. Never changes a byte; works beside a live server, after a crash and on a copy. An
-// Inspector belongs to one thread. Every function throws InspectError (engine/inspect_file.h). What
+// Inspector belongs to one thread. Every function throws InspectError (engine/errors.h). What
 // comes back is as stored: redact before showing it (engine/inspect_json.h does).
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/cipher.h"
 #include "engine/clock.h"
-#include "engine/inspect_file.h"
 #include "engine/restore.h"
 #include "engine/store.h"
 #include "engine/types.h"
 
 namespace steplog {
+
+class ReadOnlyDatabase;  // engine/inspect_file.h
+class Statements;
 
 /// One instance without its log. Times are Unix milliseconds.
 struct InstanceRow {
@@ -41,6 +44,7 @@ struct InstanceRow {
     std::optional<std::int64_t> cancel_requested_at_ms;  // asked to end while it ran
 };
 
+/// Which instances to list: those that match all that is set.
 struct InstanceFilter {
     std::optional<State> state = {};
     std::string workflow = {}, key = {}, step = {}, error_code = {};
@@ -75,11 +79,13 @@ struct Payload {
     std::optional<std::string> text;
 };
 
+/// A row of the step log with its result or request.
 struct LogEntry {
     Entry entry;
     Payload payload;
 };
 
+/// Everything that is known of one instance.
 struct InstanceDetail {
     InstanceRow row;
     Payload input, output;
@@ -89,6 +95,7 @@ struct InstanceDetail {
     Explanation why;
 };
 
+/// The whole database in numbers. Times are Unix milliseconds.
 struct Stats {
     std::map<State, std::int64_t> by_state;  // every state, also those with none
     std::int64_t instances = 0, entries = 0;
@@ -115,6 +122,7 @@ struct Backlog {
     std::optional<std::int64_t> oldest_due_at_ms;  // of those that no worker has taken yet
 };
 
+/// Everything that is known of one customer.
 struct CustomerView {
     std::string customer;
     std::vector<EventRow> events;
@@ -169,6 +177,7 @@ struct Check {
     static constexpr std::size_t examples_max = 20;
 };
 
+/// What a check found, promise by promise.
 struct CheckReport {
     std::vector<Check> checks;
     std::optional<BackupMark> backup;  // the file is a backup
@@ -184,12 +193,14 @@ struct Resumable {
     std::vector<Resumed::Skipped> skipped;
 };
 
+/// Looks at one database. Opening it is cheap: make one for each question, or keep it.
 class Inspector {
   public:
     /// Opens and checks the file: see ReadOnlyDatabase. With `keys` encrypted payloads are read.
     /// With older schemas only each_unfinished may be asked.
     Inspector(std::filesystem::path database, const Clock& clock, std::string vfs = {},
               std::vector<MasterKey> keys = {}, Schemas schemas = Schemas::present);
+    ~Inspector();
 
     /// The instance that `text` means: its id, else the one whose id ends or begins with it, or has
     /// a part between slashes that begins with it. Throws not_found, or ambiguous with candidates.
@@ -258,7 +269,7 @@ class Inspector {
     /// How much a purge would delete, by the same rules as Store::purge.
     Purged purgeable(Ms older_than);
 
-    const std::filesystem::path& path() const { return file_.path(); }
+    const std::filesystem::path& path() const;
 
   private:
     std::optional<InstanceRow> find_exactly(const std::string& id);
@@ -267,7 +278,7 @@ class Inspector {
     std::int64_t newest_seq();
     InstanceDetail read_whole(Statements& statements, const InstanceRow& row);
 
-    ReadOnlyDatabase file_;
+    std::unique_ptr<ReadOnlyDatabase> file_;
     const Clock& clock_;
     const std::vector<MasterKey> keys_;
 };

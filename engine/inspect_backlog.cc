@@ -1,6 +1,7 @@
 // What is unfinished now, asked of the indexes alone: the cost grows with what is unfinished, not
 // with the file, so that it can be asked every few seconds.
 #include "engine/inspect.h"
+#include "engine/inspect_file.h"
 
 namespace steplog {
 namespace {
@@ -29,7 +30,7 @@ const char* const oldest_sql =
 }  // namespace
 
 Backlog Inspector::backlog() {
-    return file_.read([&](Statements& statements) {
+    return file_->read([&](Statements& statements) {
         Backlog backlog;
         for (const State state : {State::pending, State::queued, State::running, State::sleeping,
                                   State::waiting, State::stuck})
@@ -49,7 +50,7 @@ Backlog Inspector::backlog() {
 std::optional<std::int64_t> Inspector::oldest_without(const std::string& workflow,
                                                       const std::string& step,
                                                       const std::vector<std::string>& but_codes) {
-    return file_.read([&](Statements& statements) {
+    return file_->read([&](Statements& statements) {
         Query oldest(statements, oldest_sql, workflow, step, Json(but_codes).dump());
         return oldest.next() ? oldest.maybe_integer(0) : std::nullopt;
     });

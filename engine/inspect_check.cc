@@ -12,6 +12,7 @@
 
 #include "engine/check_constraints.h"
 #include "engine/inspect.h"
+#include "engine/inspect_file.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
 #include "engine/once_record.h"
@@ -359,7 +360,7 @@ bool CheckReport::holds() const {
 
 CheckReport Inspector::check() {
     const auto begun = std::chrono::steady_clock::now();
-    CheckReport report = file_.read(
+    CheckReport report = file_->read(
         [&](Statements& statements) {
             CheckReport all;
             Payloads payloads(statements, keys_);
@@ -372,7 +373,7 @@ CheckReport Inspector::check() {
         std::nullopt);
     report.took = std::chrono::duration_cast<Ms>(std::chrono::steady_clock::now() - begun);
     struct stat wal {};
-    const std::string wal_path = file_.path().string() + "-wal";
+    const std::string wal_path = file_->path().string() + "-wal";
     if (lstat(wal_path.c_str(), &wal) == 0) report.wal_bytes = wal.st_size;
     return report;
 }

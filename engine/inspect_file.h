@@ -10,35 +10,15 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
+#include "engine/errors.h"
 #include "engine/statements.h"
 #include "engine/types.h"
 
 namespace steplog {
 
-/// Why nothing could be read. The message is one line for a person and says what to do.
-class InspectError : public std::runtime_error {
-  public:
-    enum class Kind {
-        unreadable,  // no database, another kind of file, damaged, no permission
-        not_found,   // no such instance or customer
-        ambiguous,   // a shortened id that fits several instances
-        too_slow     // the question takes longer than a read transaction may
-    };
-    InspectError(Kind kind, const std::string& message)
-        : std::runtime_error(message), kind_(kind) {}
-    Kind kind() const { return kind_; }
-
-  private:
-    Kind kind_;
-};
-
-/// Which schemas may be read: what asks only for what the first one had may read all that are not
-/// newer than the program.
-enum class Schemas { present, older_too };
-
+/// The file itself: SQLite is behind it.
 class ReadOnlyDatabase {
   public:
     static constexpr Ms read_limit = std::chrono::seconds(1);

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "engine/inspect.h"
+#include "engine/inspect_file.h"
 #include "engine/inspect_json.h"
 #include "engine/inspect_redact.h"
 #include "engine/rfc3339.h"
@@ -57,7 +58,7 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr)
 }  // namespace
 
 std::vector<ScheduleView> Inspector::schedules(int upcoming) {
-    auto views = file_.read([](Statements& statements) {
+    auto views = file_->read([](Statements& statements) {
         std::vector<ScheduleView> all;
         Query read(statements,
                    "SELECT name, workflow, version, cron, time_zone, overlap, on_stuck, "

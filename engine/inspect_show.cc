@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/inspect.h"
+#include "engine/inspect_file.h"
 #include "engine/inspect_rows.h"
 
 namespace steplog {
@@ -102,7 +103,7 @@ void fold_entry(const Query& log, std::vector<Inspector::Step>& steps) {
 }  // namespace
 
 std::vector<Inspector::Step> Inspector::steps(const InstanceRow& row) {
-    return file_.read([&](Statements& statements) {
+    return file_->read([&](Statements& statements) {
         std::vector<Step> steps;
         Query log(statements,
                   "SELECT step, kind, data FROM entries WHERE instance=? AND step<>'' AND kind IN "
@@ -124,7 +125,7 @@ InstanceDetail Inspector::read_whole(Statements& statements, const InstanceRow& 
 
 InstanceDetail Inspector::show(const std::string& text) {
     const InstanceRow found = find(text);
-    return file_.read([&](Statements& statements) {
+    return file_->read([&](Statements& statements) {
         InstanceDetail detail = read_whole(statements, found);
         detail.event = event_of(statements, detail.row);
         detail.why = explain(statements, detail.row);

@@ -7,6 +7,7 @@
 
 #include "engine/file_lock.h"
 #include "engine/inspect.h"
+#include "engine/inspect_file.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
 
@@ -122,7 +123,7 @@ Stats Inspector::stats() {
           State::stuck, State::completed, State::failed, State::cancelled})
         stats.by_state[state] = 0;
     for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
-        const WindowOfInstances part = file_.read([&](Statements& statements) {
+        const WindowOfInstances part = file_->read([&](Statements& statements) {
             return count_window(statements, upper - window, upper, now_ms);
         });
         for (const auto& [state, count] : part.by_state) {
@@ -135,12 +136,12 @@ Stats Inspector::stats() {
     }
     for (const char* disposition : {"routed", "ignored", "quarantined"})
         stats.events[disposition] = 0;
-    const auto newest_event = file_.read([](Statements& statements) {
+    const auto newest_event = file_->read([](Statements& statements) {
         Query read(statements, "SELECT max(seq) FROM events");
         return read.next() ? read.integer(0) : 0;
     });
     for (std::int64_t upper = newest_event; upper > 0; upper -= window) {
-        const auto part = file_.read([&](Statements& statements) {
+        const auto part = file_->read([&](Statements& statements) {
             std::map<std::string, std::int64_t> counts;
             Query read(statements,
                        "SELECT disposition, count(*) FROM events WHERE seq>? AND seq<=? GROUP BY 1",
@@ -150,15 +151,15 @@ Stats Inspector::stats() {
         });
         for (const auto& [disposition, count] : part) stats.events[disposition] += count;
     }
-    const Stats indexed = file_.read([&](Statements& statements) {
+    const Stats indexed = file_->read([&](Statements& statements) {
         Stats copy = stats;
         read_by_index(statements, now_ms, copy);
         return copy;
     });
     stats = indexed;
-    stats.database_bytes = size_of(file_.path().string());
-    stats.wal_bytes = size_of(file_.path().string() + "-wal");
-    stats.owned = FileLock::is_held(file_.path());
+    stats.database_bytes = size_of(file_->path().string());
+    stats.wal_bytes = size_of(file_->path().string() + "-wal");
+    stats.owned = FileLock::is_held(file_->path());
     return stats;
 }
 
@@ -167,7 +168,7 @@ CustomerView Inspector::customer(const std::string& id) {
     view.customer = id;
     std::set<std::int64_t> seqs;
     for (std::int64_t upper = newest_seq(); upper > 0; upper -= window)
-        seqs.merge(file_.read([&](Statements& statements) {
+        seqs.merge(file_->read([&](Statements& statements) {
             return instances_by_name(statements, id, upper - window, upper);
         }));
     static const std::string events_sql = std::string("SELECT ") + rows::event_columns +
@@ -185,7 +186,7 @@ CustomerView Inspector::customer(const std::string& id) {
         "AND events.subject IS NOT ?";
     static const std::string instance_sql =
         std::string("SELECT ") + rows::instance_columns + "FROM instances WHERE seq=?";
-    view = file_.read([&](Statements& statements) {
+    view = file_->read([&](Statements& statements) {
         CustomerView found = view;
         Payloads payloads(statements, keys_);
         std::set<std::int64_t> all = seqs;
@@ -225,9 +226,9 @@ CustomerView Inspector::customer(const std::string& id) {
     if (nothing && !is_forgotten_name(id)) {
         // Forgotten since: what is left goes by the name that stands for the customer.
         const auto secret =
-            file_.read([](Statements& statements) { return rows::payload_hash_key(statements); });
+            file_->read([](Statements& statements) { return rows::payload_hash_key(statements); });
         const std::string name = forgotten_name(secret.value_or(Hash{}), id);
-        const auto left = file_.read([&](Statements& statements) {
+        const auto left = file_->read([&](Statements& statements) {
             return Query(statements, "SELECT 1 FROM events WHERE subject=?", name).next();
         });
         if (left) return customer(name);

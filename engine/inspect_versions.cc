@@ -3,6 +3,7 @@
 #include <map>
 
 #include "engine/inspect.h"
+#include "engine/inspect_file.h"
 #include "engine/inspect_json.h"
 #include "engine/inspect_rows.h"
 #include "engine/rfc3339.h"
@@ -39,7 +40,7 @@ void count(const Query& read, Versions& versions) {
 std::vector<VersionView> Inspector::versions() {
     Versions versions;
     for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
-        const auto part = file_.read([&](Statements& statements) {
+        const auto part = file_->read([&](Statements& statements) {
             Versions counted = versions;
             Query read(statements,
                        "SELECT workflow, version, state, count(*), min(created_at_ms) FROM "
@@ -50,7 +51,7 @@ std::vector<VersionView> Inspector::versions() {
         });
         versions = part;
     }
-    versions = file_.read([&](Statements& statements) {
+    versions = file_->read([&](Statements& statements) {
         Versions with_schedules = versions;
         Query read(statements, "SELECT workflow, version, name FROM schedules ORDER BY name");
         while (read.next()) view_of(with_schedules, read).schedules.push_back(read.text(2));
@@ -71,7 +72,7 @@ void Inspector::each_unfinished(const std::function<void(const InstanceDetail&)>
                                    "finished_at_ms IS NULL ORDER BY seq";
     const std::int64_t newest = newest_seq();
     for (std::int64_t from = 0; from < newest; from += window) {
-        const auto found = file_.read([&](Statements& statements) {
+        const auto found = file_->read([&](Statements& statements) {
             std::vector<InstanceRow> rows;
             Query read(statements, sql.c_str(), from, window);
             while (read.next()) rows.push_back(rows::read_instance(read));
@@ -81,7 +82,7 @@ void Inspector::each_unfinished(const std::function<void(const InstanceDetail&)>
             InstanceDetail detail;
             try {
                 detail =
-                    file_.read([&](Statements& statements) { return read_whole(statements, row); });
+                    file_->read([&](Statements& statements) { return read_whole(statements, row); });
             } catch (const InspectError& error) {
                 if (error.kind() == InspectError::Kind::not_found) continue;  // ended, and purged
                 throw;

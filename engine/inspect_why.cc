@@ -6,6 +6,7 @@
 #include "engine/entries.h"
 #include "engine/file_lock.h"
 #include "engine/inspect.h"
+#include "engine/inspect_file.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
 #include "engine/rfc3339.h"
@@ -333,7 +334,7 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
             facts.circuit = fmt::format(", which is tried {}", until(breaker.integer(0), facts));
     }
     if (!is_finished(row.state) && row.state != State::stuck)
-        facts.nobody_runs = nobody_has(file_.path());
+        facts.nobody_runs = nobody_has(file_->path());
 
     Parts parts = explain_by_state(row, facts);
     if (facts.lost_since_ms)

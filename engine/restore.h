@@ -25,10 +25,10 @@ struct Restore {
     std::int64_t restored_at_ms = 0;  // nothing was lost after that
 };
 
+/// As they stand in meta, and the inverse: nothing for a text that is none of ours.
 std::string to_text(const BackupMark& mark);
 std::optional<BackupMark> parse_backup_mark(const std::string& text);
 std::string to_text(const std::vector<Restore>& restores);
-/// Nothing for a text that is none of ours.
 std::optional<std::vector<Restore>> parse_restores(const std::string& text);
 
 /// Clocks differ: what a provider dates so shortly after a restore may have been there before it.

@@ -9,6 +9,7 @@
 
 namespace steplog {
 
+/// How often, at what distance, and for how long a step is tried. What ends first makes it stuck.
 struct RetryPolicy {
     int attempts_max = std::numeric_limits<int>::max();
     Ms base = std::chrono::seconds(1);

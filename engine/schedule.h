@@ -15,9 +15,11 @@ enum class Overlap {
     allow,        // they run beside each other
     cancel_other  // the unfinished ones are cancelled, then the new one runs
 };
+/// The word as it is stored, and the inverse: nothing for a word that is not one.
 std::string_view to_string(Overlap);
 std::optional<Overlap> parse_overlap(std::string_view);
 
+/// In bytes.
 inline constexpr std::size_t schedule_name_length_max = 100;
 
 /// What a program defines at its start. For each nominal time at most one instance is ever started,
@@ -50,6 +52,7 @@ struct ScheduleDecision {
     int count = 1;
     std::string instance = {};  // started
 };
+/// "started", "skipped" or "missed".
 std::string_view to_string(ScheduleDecision::Outcome);
 
 /// What a person orders.
@@ -59,8 +62,10 @@ struct ScheduleChange {
     std::string actor = "unknown";  // for the audit: "uid:1000"
     std::string reason = {};        // for the audit
 };
+/// "pause", "unpause" or "trigger".
 std::string_view to_string(ScheduleChange::Kind);
 
+/// What became of the order.
 struct ScheduleChanged {
     std::string refused = {};                     // "" or why nothing was done
     std::string instance = {};                    // trigger: the one that was started

@@ -14,6 +14,7 @@
 
 namespace steplog {
 
+/// How a database is opened. The defaults are those for production.
 struct SqliteOptions {
     std::filesystem::path database = "steplog.db";
     std::string program = "steplog";  // for the owners table

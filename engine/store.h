@@ -22,8 +22,8 @@ struct NewEvent {
     std::string type;     // "" when it is not known
     std::string subject;  // the customer or what stands for one; "" when it is not known
     enum class Disposition { routed, ignored, quarantined } disposition = Disposition::routed;
-    std::string reason;  // why it is ignored or quarantined
-    std::string body;    // raw bytes
+    std::string reason = {};  // why it is ignored or quarantined
+    std::string body = {};    // raw bytes
 };
 
 /// An instance to be. Its id names it for ever: a second one with the same id is not started.
@@ -32,9 +32,9 @@ struct NewInstance {
     std::string workflow;
     int version = newest_version;  // the engine puts the number in its place; a store, which knows
                                    // no programs, takes it for 1
-    std::string key;               // "": no key
+    std::string key = {};          // "": no key
     OnStuck on_stuck = OnStuck::keep_key;
-    std::optional<std::string> input;               // JSON text; absent: the event's body
+    std::optional<std::string> input = {};          // JSON text; absent: the event's body
     Ms delay{0};                                    // due so long after the store's now
     std::optional<std::int64_t> caused_at_ms = {};  // when its cause came about, by the provider's
                                                     // clock: what is younger than the last restore
@@ -58,6 +58,7 @@ struct Claimed {
     std::string damage;  // "" or what does not verify: the instance must not run
 };
 
+/// What became of what was handed in. It is durable in any case, now or since before.
 struct Accepted {
     bool duplicate =
         false;  // the event (or, without one, the instance) was there already; nothing was written
@@ -121,6 +122,7 @@ struct AwaitSignal {
     std::optional<std::int64_t> until_ms;  // absent: for as long as it takes
 };
 
+/// What became of a wait for a signal.
 struct Awaited {
     enum class Kind { taken, timed_out, waiting } kind = Kind::waiting;
     std::optional<std::string> payload;  // JSON text; absent: forgotten
@@ -180,6 +182,7 @@ struct Advance {
     bool lazy = false;        // joins the next commit, whatever causes it; alone after 1 ms
 };
 
+/// What an advance brought back.
 struct Advanced {
     std::optional<OnceVerdict> once;
     bool queued = false;  // take_key: another instance holds it, this one queues and must suspend
@@ -191,11 +194,13 @@ struct Advanced {
     std::vector<ScheduleDecision> schedules;  // decided while the next one was looked for
 };
 
+/// How much work a worker can take.
 struct ClaimRequest {
     int limit = 1;
     int busy = 0;  // instances that the caller's threads hold now
 };
 
+/// What was claimed, and when to ask again.
 struct ClaimResult {
     std::vector<Claimed> claimed;
     std::optional<std::int64_t> next_due_ms;  // when to ask again, if nothing wakes us before
@@ -216,6 +221,7 @@ struct ResumeRequest {
     std::string actor = "unknown";      // for the audit: "uid:1000"
 };
 
+/// Ids of the instances that go on, and of those that do not, with the reason in a few words.
 struct Resumed {
     struct Skipped {
         std::string id, reason;
@@ -232,6 +238,7 @@ struct CancelRequest {
     bool kill = false;              // at once, whatever it is at, and nothing is taken back
 };
 
+/// What became of the instances that somebody wants to end.
 struct Cancelled {
     std::vector<std::string> ids;        // ended now
     std::vector<std::string> requested;  // end before they begin another step, or once what they
@@ -249,9 +256,11 @@ struct SignalRequest {
     std::string reason = {};       // for the audit
 };
 
+/// Limits on signals.
 inline constexpr std::size_t signal_bytes_max = 256 * 1024;
 inline constexpr int signals_waiting_max = 1000;  // of one instance that nobody has taken yet
 
+/// What became of a signal. Neither: it is durable in the instance's log.
 struct Signalled {
     bool duplicate = false;  // one with this dedupe id is there already: nothing was written
     std::string refused;  // "" or why it was not taken in: "not found", "completed: it has ended"
@@ -287,6 +296,7 @@ struct PurgeRequest {
     std::string reason = {};  // for the audit: why, in the person's own words
 };
 
+/// How much was deleted.
 struct Purged {
     int instances = 0;  // with their logs and payloads
     int events = 0;     // inbox rows whose instance is gone
@@ -300,6 +310,7 @@ struct ForgetRequest {
     std::string reason = {};        // for the audit
 };
 
+/// What was forgotten, or with `plan` would be.
 struct Forgotten {
     std::string name;     // the keyed hash that stands for the customer now
     bool done = false;    // something was forgotten just now
@@ -311,17 +322,20 @@ struct Forgotten {
         {};  // the ids that are gone: to look for them in the file's bytes
 };
 
+/// How many data keys to wrap anew, and who asks.
 struct RotateRequest {
     int limit = 500;                // data keys of one transaction
     std::string actor = "unknown";  // for the audit: "uid:1000"
     std::string reason = {};        // for the audit
 };
 
+/// How far the rotation has come.
 struct Rotated {
     int done = 0;           // data keys that were wrapped anew
     std::int64_t left = 0;  // that still are wrapped by an older master key
 };
 
+/// The seam between the engine and what keeps its state. Every future fails with StoreError.
 class Store {
   public:
     virtual ~Store() = default;

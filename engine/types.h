@@ -12,6 +12,7 @@
 
 namespace steplog {
 
+/// What payloads, inputs and results are, and how durations are counted.
 using Json = nlohmann::json;
 using Ms = std::chrono::milliseconds;
 
@@ -67,6 +68,7 @@ enum class OnParentClose {
     await     // its parent ends only after it
 };
 
+/// The words as they are stored.
 std::string_view to_string(State);
 std::string_view to_string(WaitsFor);
 std::string_view to_string(EntryKind);
@@ -81,9 +83,14 @@ std::optional<EntryKind> parse_entry_kind(std::string_view);
 std::optional<Outcome> parse_outcome(std::string_view);
 std::optional<OnStuck> parse_on_stuck(std::string_view);
 
+/// Which schemas of a database a reader takes: what asks only for what the first one had may read all that are not
+/// newer than the program.
+enum class Schemas { present, older_too };
+
 /// In place of a workflow's version: the highest that the program has registered.
 inline constexpr int newest_version = 0;
 
+/// True for the states that never change again.
 inline bool is_finished(State state) {
     return state == State::completed || state == State::failed || state == State::cancelled;
 }

@@ -14,6 +14,8 @@ namespace steplog {
 /// What happens to an instance when a StepFailed (or PermanentError) leaves its function.
 enum class OnFailure { fail, stuck };
 
+/// A definition. One whose function changes in a way that instances under way cannot replay gets
+/// another version.
 struct Workflow {
     std::string name;
     int version = 1;
@@ -23,6 +25,7 @@ struct Workflow {
     std::function<Json(Context&, const Json& input)> run;
 };
 
+/// The definitions that a program knows, by name and version. Filled before the engine is made.
 class Registry {
   public:
     /// Several versions of a workflow stand side by side: what was started under one goes on under

@@ -10,6 +10,7 @@
 
 namespace steplog::testing {
 
+/// Stands still until it is told what time it is.
 class ManualClock : public Clock {
   public:
     /// Stands at 2026-01-01 00:00:00 UTC unless told otherwise.

@@ -8,6 +8,7 @@
 
 namespace steplog::testing {
 
+/// Throws std::runtime_error when there is no place for it.
 class TemporaryDirectory {
   public:
     TemporaryDirectory() {

@@ -32,11 +32,13 @@ struct Ended {
     std::map<std::string, Happened> effects;  // by step; a child's as "<its id>: <step>"
 };
 
+/// What the deaths of the process did.
 struct Crashes {
     int places = 0;       // at which the process died, one a run
     std::string failure;  // "", or the first in one line that says how to repeat it
 };
 
+/// A workflow and the world around it. What is set holds for every run after it.
 class WorkflowTest {
   public:
     using Function = std::function<Json(Context&, const Json&)>;

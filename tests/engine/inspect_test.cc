@@ -12,6 +12,7 @@
 #include <fstream>
 #include <thread>
 
+#include "engine/inspect_file.h"
 #include "engine/inspect_json.h"
 #include "tests/engine/house.h"
 

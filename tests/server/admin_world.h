@@ -2,6 +2,8 @@
 // request is a value, and whoever waits makes the engine run.
 #pragma once
 
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include "server/admin.h"
 #include "tests/steps/provision_world.h"
 

@@ -1,5 +1,6 @@
 #include "tests/support/damage_rig.h"
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
 
 #include <algorithm>
