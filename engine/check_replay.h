@@ -23,6 +23,7 @@ struct ReplayFinding {
     bool already = false;  // it is stuck with that now: nothing becomes worse
 };
 
+/// What a replay of all unfinished instances against other code has found.
 struct ReplayReport {
     std::int64_t looked_at = 0;  // unfinished instances
     std::vector<ReplayFinding> findings;

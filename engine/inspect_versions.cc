@@ -81,8 +81,8 @@ void Inspector::each_unfinished(const std::function<void(const InstanceDetail&)>
         for (const InstanceRow& row : found) {
             InstanceDetail detail;
             try {
-                detail =
-                    file_->read([&](Statements& statements) { return read_whole(statements, row); });
+                detail = file_->read(
+                    [&](Statements& statements) { return read_whole(statements, row); });
             } catch (const InspectError& error) {
                 if (error.kind() == InspectError::Kind::not_found) continue;  // ended, and purged
                 throw;

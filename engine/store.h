@@ -277,6 +277,7 @@ struct MoveRequest {
     std::string reason = {};        // for the audit
 };
 
+/// What a move has done.
 struct Moved {
     std::vector<std::string> ids;
     std::vector<std::string> still_stuck;  // of those: for another reason than their version

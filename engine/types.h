@@ -83,8 +83,8 @@ std::optional<EntryKind> parse_entry_kind(std::string_view);
 std::optional<Outcome> parse_outcome(std::string_view);
 std::optional<OnStuck> parse_on_stuck(std::string_view);
 
-/// Which schemas of a database a reader takes: what asks only for what the first one had may read all that are not
-/// newer than the program.
+/// Which schemas of a database a reader takes: what asks only for what the first one had may read
+/// all that are not newer than the program.
 enum class Schemas { present, older_too };
 
 /// In place of a workflow's version: the highest that the program has registered.

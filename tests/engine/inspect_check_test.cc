@@ -109,8 +109,8 @@ const std::string unchecked = against_the_constraints;
 const std::string odd = "(SELECT seq FROM instances WHERE id='order/odd')";
 
 std::string flip_sealed(const std::string& payload) {
-    return "UPDATE payloads SET body=CAST(substr(body,1,20)||x'00'||substr(body,22) AS BLOB) "
-           "WHERE id=(" +
+    return "UPDATE payloads SET body=CAST(substr(body,1,20)||CASE substr(body,21,1) WHEN x'00' "
+           "THEN x'01' ELSE x'00' END||substr(body,22) AS BLOB) WHERE id=(" +
            payload + ")";
 }
 

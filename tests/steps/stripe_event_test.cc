@@ -91,7 +91,7 @@ TEST(StripeEvent, RoutesEveryRecordedEventAsItsTypeAsks) {
         EXPECT_EQ(taken.event.reason, "");
         EXPECT_EQ(taken.instance->id, "provision_customer/" + taken.event.id);
         EXPECT_EQ(taken.instance->workflow, "provision_customer");
-        EXPECT_EQ(taken.instance->version, 1);
+        EXPECT_EQ(taken.instance->version, newest_version);
         EXPECT_EQ(taken.instance->key, "stripe:false::" + expected.subject);
         EXPECT_EQ(taken.instance->on_stuck, OnStuck::release_key);
         EXPECT_FALSE(taken.instance->input) << "its input is the event's body";
