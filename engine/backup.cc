@@ -14,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t id_length = 16;  // of hex digits: to tell backups apart, not to keep a secret
-constexpr int copies_max = 4;          // a database that keeps changing hands is tried so often
+constexpr int tries_max = 4;           // a database that keeps changing hands is tried so often
 
 void refuse_what_is_there(const fs::path& target) {
     std::error_code error;
@@ -33,7 +33,7 @@ BackupMark copy_and_mark(const fs::path& database, const fs::path& copy, const C
     try {
         ReadOnlyDatabase reader(database, vfs);
         for (int tries = 1; !reader.copy_into(copy); ++tries) {
-            if (tries == copies_max)
+            if (tries == tries_max)
                 throw BackupError(
                     fmt::format("{} keeps changing hands: try again", database.string()));
             fs::resize_file(copy, 0);

@@ -27,11 +27,11 @@ constexpr std::array<std::string_view, 12> month_names = {"jan", "feb", "mar", "
                                                           "jul", "aug", "sep", "oct", "nov", "dec"};
 constexpr std::array<std::string_view, 7> weekday_names = {"sun", "mon", "tue", "wed",
                                                            "thu", "fri", "sat"};
-const std::array<Field, 5> fields = {{{"minute", 0, 59},
-                                      {"hour", 0, 23},
-                                      {"day-of-month", 1, 31},
-                                      {"month", 1, 12, month_names},
-                                      {"day-of-week", 0, 7, weekday_names}}};
+const std::array<Field, 5> cron_fields = {{{"minute", 0, 59},
+                                           {"hour", 0, 23},
+                                           {"day-of-month", 1, 31},
+                                           {"month", 1, 12, month_names},
+                                           {"day-of-week", 0, 7, weekday_names}}};
 
 struct Word {
     std::string_view word, expression;
@@ -159,17 +159,17 @@ CronFields parse_cron(std::string_view expression) {
                             quoted(parts.front())));
         parts = split_at_blanks(known->expression);
     }
-    if (parts.size() != fields.size())
+    if (parts.size() != cron_fields.size())
         throw std::invalid_argument(
             fmt::format("{} has {} fields where five are needed: minute hour day-of-month month "
                         "day-of-week, like 0 9 * * mon-fri",
                         quoted(expression), parts.size()));
     CronFields parsed;
-    parsed.minutes = bits_of(fields[0], parts[0]);
-    parsed.hours = static_cast<std::uint32_t>(bits_of(fields[1], parts[1]));
-    parsed.days = static_cast<std::uint32_t>(bits_of(fields[2], parts[2]));
-    parsed.months = static_cast<std::uint32_t>(bits_of(fields[3], parts[3]));
-    const auto weekdays = bits_of(fields[4], parts[4]);
+    parsed.minutes = bits_of(cron_fields[0], parts[0]);
+    parsed.hours = static_cast<std::uint32_t>(bits_of(cron_fields[1], parts[1]));
+    parsed.days = static_cast<std::uint32_t>(bits_of(cron_fields[2], parts[2]));
+    parsed.months = static_cast<std::uint32_t>(bits_of(cron_fields[3], parts[3]));
+    const auto weekdays = bits_of(cron_fields[4], parts[4]);
     parsed.weekdays = static_cast<std::uint32_t>((weekdays | weekdays >> 7) & 0x7f);
     parsed.any_day = parts[2].front() == '*';
     parsed.any_weekday = parts[4].front() == '*';

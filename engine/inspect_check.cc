@@ -317,7 +317,7 @@ std::vector<Promise> promises() {
     };
 }
 
-std::optional<std::string> meta_text(Statements& statements, const char* name) {
+std::optional<std::string> legible_meta(Statements& statements, const char* name) {
     try {
         Query read(statements, "SELECT value FROM meta WHERE name=?", name);
         return read.next() ? std::optional(read.text(0)) : std::nullopt;
@@ -327,12 +327,12 @@ std::optional<std::string> meta_text(Statements& statements, const char* name) {
 }
 
 std::optional<BackupMark> backup_mark_of(Statements& statements) {
-    const auto text = meta_text(statements, "backup");
+    const auto text = legible_meta(statements, "backup");
     return text ? parse_backup_mark(*text) : std::nullopt;
 }
 
 std::vector<Restore> restores_of(Statements& statements) {
-    const auto text = meta_text(statements, "restores");
+    const auto text = legible_meta(statements, "restores");
     return text ? parse_restores(*text).value_or(std::vector<Restore>()) : std::vector<Restore>();
 }
 

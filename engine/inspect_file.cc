@@ -17,8 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int busy_ms = 2000;
-constexpr int length_max = 16 * 1024 * 1024;
+constexpr int reader_busy_ms = 2000;
+constexpr int reader_length_max = 16 * 1024 * 1024;
 constexpr int instructions_between_looks_at_the_clock = 2000;
 
 [[noreturn]] void refuse(const std::string& message) {
@@ -118,13 +118,14 @@ void ReadOnlyDatabase::open_if_closed() {
     }
     const int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
                       (vfs_.empty() ? SQLITE_OPEN_NOFOLLOW : 0) | SQLITE_OPEN_EXRESCODE;
-    database_ = std::make_unique<SQLite::Database>(as_uri(path_, immutable_), flags, busy_ms, vfs_);
+    database_ =
+        std::make_unique<SQLite::Database>(as_uri(path_, immutable_), flags, reader_busy_ms, vfs_);
     statements_ = std::make_unique<Statements>(*database_);
     sqlite3* handle = database_->getHandle();
     sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
     sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, nullptr);
-    sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, length_max);
+    sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, reader_length_max);
     sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0);
     sqlite3_progress_handler(handle, instructions_between_looks_at_the_clock, over_time,
                              &deadline_);

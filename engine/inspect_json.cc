@@ -11,10 +11,6 @@ Json text_or_null(const std::string& text) {
     return text.empty() ? Json(nullptr) : Json(redact_text(text));
 }
 
-Json time_or_null(std::optional<std::int64_t> at_ms) {
-    return at_ms ? Json(format_rfc3339(*at_ms)) : Json(nullptr);
-}
-
 // A payload for people: parsed and redacted; text that is no JSON as redacted text.
 Json json_of_payload(const Payload& payload) {
     if (payload.encrypted) return "encrypted";
@@ -81,6 +77,10 @@ Json array_of(const Rows& rows) {
 }
 
 }  // namespace
+
+Json time_or_null(std::optional<std::int64_t> at_ms) {
+    return at_ms ? Json(format_rfc3339(*at_ms)) : Json(nullptr);
+}
 
 Json json_of(const InstanceRow& row) {
     return {{"id", redact_text(row.id)},

@@ -8,6 +8,9 @@
 
 namespace steplog {
 
+/// RFC 3339 in UTC.
+Json time_or_null(std::optional<std::int64_t> at_ms);
+
 /// id, workflow, version, state, key, step, attempts, error, error_code, waits_for, waits_detail,
 /// created_at, updated_at, due_at, finished_at, cancel_requested_at, log_length, deaths.
 Json json_of(const InstanceRow& row);

@@ -10,6 +10,9 @@
 
 namespace steplog::rows {
 
+/// How many rows are looked at in one read transaction, where all are.
+inline constexpr std::int64_t window = 20'000;
+
 /// The columns of read_instance, in its order, of a table or alias called "instances".
 inline constexpr const char* instance_columns =
     "instances.seq, instances.id, instances.workflow, instances.version, instances.state, "

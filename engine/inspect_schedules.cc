@@ -49,11 +49,7 @@ void look_ahead(ScheduleView& view, int count, std::int64_t now_ms) {
     }
 }
 
-Json time_or_null(const std::optional<std::int64_t>& at_ms) {
-    return at_ms ? Json(format_rfc3339(*at_ms)) : Json(nullptr);
-}
-
-Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+Json name_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 }  // namespace
 
@@ -88,12 +84,12 @@ Json json_of(const ScheduleView& view) {
             {"due_at", time_or_null(view.due_at_ms)},
             {"paused_at", time_or_null(view.paused_at_ms)},
             {"last_at", time_or_null(view.last_at_ms)},
-            {"last_outcome", text_or_null(view.last_outcome)},
-            {"last_instance", text_or_null(redact_text(view.last_instance))},
+            {"last_outcome", name_or_null(view.last_outcome)},
+            {"last_instance", name_or_null(redact_text(view.last_instance))},
             {"started", view.started},
             {"skipped", view.skipped},
             {"missed", view.missed},
-            {"error", text_or_null(view.error)},
+            {"error", name_or_null(view.error)},
             {"upcoming", std::move(upcoming)}};
 }
 

@@ -14,7 +14,6 @@
 namespace steplog {
 namespace {
 
-constexpr std::int64_t window = 20'000;  // rows looked at in one read transaction
 constexpr std::int64_t hour_ms = 3'600'000;
 
 std::int64_t size_of(const std::string& path) {
@@ -122,9 +121,9 @@ Stats Inspector::stats() {
          {State::pending, State::queued, State::running, State::sleeping, State::waiting,
           State::stuck, State::completed, State::failed, State::cancelled})
         stats.by_state[state] = 0;
-    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
+    for (std::int64_t upper = newest_seq(); upper > 0; upper -= rows::window) {
         const WindowOfInstances part = file_->read([&](Statements& statements) {
-            return count_window(statements, upper - window, upper, now_ms);
+            return count_window(statements, upper - rows::window, upper, now_ms);
         });
         for (const auto& [state, count] : part.by_state) {
             stats.by_state[state] += count;
@@ -140,12 +139,12 @@ Stats Inspector::stats() {
         Query read(statements, "SELECT max(seq) FROM events");
         return read.next() ? read.integer(0) : 0;
     });
-    for (std::int64_t upper = newest_event; upper > 0; upper -= window) {
+    for (std::int64_t upper = newest_event; upper > 0; upper -= rows::window) {
         const auto part = file_->read([&](Statements& statements) {
             std::map<std::string, std::int64_t> counts;
             Query read(statements,
                        "SELECT disposition, count(*) FROM events WHERE seq>? AND seq<=? GROUP BY 1",
-                       upper - window, upper);
+                       upper - rows::window, upper);
             while (read.next()) counts[read.text(0)] = read.integer(1);
             return counts;
         });
@@ -167,9 +166,9 @@ CustomerView Inspector::customer(const std::string& id) {
     CustomerView view;
     view.customer = id;
     std::set<std::int64_t> seqs;
-    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window)
+    for (std::int64_t upper = newest_seq(); upper > 0; upper -= rows::window)
         seqs.merge(file_->read([&](Statements& statements) {
-            return instances_by_name(statements, id, upper - window, upper);
+            return instances_by_name(statements, id, upper - rows::window, upper);
         }));
     static const std::string events_sql = std::string("SELECT ") + rows::event_columns +
                                           ", events.instance " + rows::event_tables +

@@ -11,8 +11,6 @@
 namespace steplog {
 namespace {
 
-constexpr std::int64_t window = 20'000;  // rows looked at in one read transaction
-
 using Versions = std::map<std::pair<std::string, int>, VersionView>;
 
 VersionView& view_of(Versions& versions, const Query& read) {
@@ -39,13 +37,13 @@ void count(const Query& read, Versions& versions) {
 
 std::vector<VersionView> Inspector::versions() {
     Versions versions;
-    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
+    for (std::int64_t upper = newest_seq(); upper > 0; upper -= rows::window) {
         const auto part = file_->read([&](Statements& statements) {
             Versions counted = versions;
             Query read(statements,
                        "SELECT workflow, version, state, count(*), min(created_at_ms) FROM "
                        "instances WHERE seq<=? AND seq>? GROUP BY workflow, version, state",
-                       upper, upper - window);
+                       upper, upper - rows::window);
             while (read.next()) count(read, counted);
             return counted;
         });
@@ -71,10 +69,10 @@ void Inspector::each_unfinished(const std::function<void(const InstanceDetail&)>
                                    "FROM instances WHERE seq>?1 AND seq<=?1+?2 AND "
                                    "finished_at_ms IS NULL ORDER BY seq";
     const std::int64_t newest = newest_seq();
-    for (std::int64_t from = 0; from < newest; from += window) {
+    for (std::int64_t from = 0; from < newest; from += rows::window) {
         const auto found = file_->read([&](Statements& statements) {
             std::vector<InstanceRow> rows;
-            Query read(statements, sql.c_str(), from, window);
+            Query read(statements, sql.c_str(), from, rows::window);
             while (read.next()) rows.push_back(rows::read_instance(read));
             return rows;
         });

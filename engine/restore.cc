@@ -8,7 +8,7 @@ namespace steplog {
 namespace {
 
 // Reads "name" from an object; nothing when it is not of that type.
-std::optional<std::string> text_in(const Json& json, const char* name) {
+std::optional<std::string> optional_text(const Json& json, const char* name) {
     const auto found = json.find(name);
     if (found == json.end() || !found->is_string()) return std::nullopt;
     return found->get<std::string>();
@@ -29,7 +29,7 @@ std::string to_text(const BackupMark& mark) {
 std::optional<BackupMark> parse_backup_mark(const std::string& text) {
     const Json json = parse_stored(text);
     if (!json.is_object()) return std::nullopt;
-    const auto id = text_in(json, "id");
+    const auto id = optional_text(json, "id");
     const auto taken_at_ms = time_in(json, "taken_at_ms");
     if (!id || !taken_at_ms) return std::nullopt;
     return BackupMark{*id, *taken_at_ms};
@@ -50,7 +50,7 @@ std::optional<std::vector<Restore>> parse_restores(const std::string& text) {
     std::vector<Restore> restores;
     for (const Json& one : json) {
         if (!one.is_object()) return std::nullopt;
-        const auto backup = text_in(one, "backup");
+        const auto backup = optional_text(one, "backup");
         const auto taken_at_ms = time_in(one, "taken_at_ms");
         const auto restored_at_ms = time_in(one, "restored_at_ms");
         if (!backup || !taken_at_ms || !restored_at_ms) return std::nullopt;
@@ -82,7 +82,7 @@ NewEntry restored_entry(std::int64_t lost_since_ms, const Restore& restore) {
 
 std::optional<std::int64_t> lost_since(const Entry& entry) {
     if (entry.kind != EntryKind::recorded || !entry.data.is_object() ||
-        !text_in(entry.data, "restored"))
+        !optional_text(entry.data, "restored"))
         return std::nullopt;
     return time_in(entry.data, "lost_since_ms");
 }

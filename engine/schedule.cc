@@ -14,7 +14,7 @@ namespace steplog {
 namespace {
 
 constexpr std::array overlap_names = {"skip", "queue", "allow", "cancel_other"};
-constexpr std::array outcome_names = {"started", "skipped", "missed"};
+constexpr std::array decision_names = {"started", "skipped", "missed"};
 constexpr std::array change_names = {"pause", "unpause", "trigger"};
 constexpr Ms span_max = std::chrono::hours(24 * 366);
 
@@ -30,7 +30,7 @@ bool is_name(const std::string& name) {
 
 std::string_view to_string(Overlap v) { return overlap_names.at(static_cast<std::size_t>(v)); }
 std::string_view to_string(ScheduleDecision::Outcome v) {
-    return outcome_names.at(static_cast<std::size_t>(v));
+    return decision_names.at(static_cast<std::size_t>(v));
 }
 std::string_view to_string(ScheduleChange::Kind v) {
     return change_names.at(static_cast<std::size_t>(v));

@@ -23,7 +23,7 @@ std::optional<int> parse_number(std::string_view text, int most) {
     return value;
 }
 
-std::string_view trim(std::string_view text) {
+std::string_view strip(std::string_view text) {
     const auto first = text.find_first_not_of(" \t");
     if (first == std::string_view::npos) return {};
     return text.substr(first, text.find_last_not_of(" \t") - first + 1);
@@ -139,7 +139,7 @@ Address client_address(const Address& peer, const std::vector<std::string_view>&
         while (trusted.contains(client)) {
             const std::size_t comma = rest.rfind(',');
             const std::string_view entry =
-                trim(comma == std::string_view::npos ? rest : rest.substr(comma + 1));
+                strip(comma == std::string_view::npos ? rest : rest.substr(comma + 1));
             const auto address = parse_forwarded(entry);
             if (!address) return client;
             client = *address;

@@ -17,21 +17,12 @@ namespace {
 
 constexpr std::size_t batch_max = 200;  // in one transaction: the server's other work waits for it
 
-Json redacted(const std::vector<std::string>& ids) {
-    Json all = Json::array();
-    for (const std::string& id : ids) all.push_back(redact_text(id));
-    return all;
-}
-
 void print_result(const Admin& admin, const Cancelled& cancelled) {
     if (admin.common.json) {
-        Json skipped = Json::array();
-        for (const Resumed::Skipped& one : cancelled.skipped)
-            skipped.push_back({{"id", redact_text(one.id)}, {"reason", one.reason}});
         print_line(dump({{"cancelled", cancelled.ids.size()},
-                         {"ids", redacted(cancelled.ids)},
-                         {"requested", redacted(cancelled.requested)},
-                         {"skipped", std::move(skipped)}}));
+                         {"ids", json_of_ids(cancelled.ids)},
+                         {"requested", json_of_ids(cancelled.requested)},
+                         {"skipped", json_of_skipped(cancelled.skipped)}}));
         return;
     }
     print_line(fmt::format("cancelled {} instance{}", cancelled.ids.size(),

@@ -18,20 +18,11 @@ struct MoveOptions {
     int to_version = 0;
 };
 
-Json redacted(const std::vector<std::string>& ids) {
-    Json all = Json::array();
-    for (const std::string& id : ids) all.push_back(redact_text(id));
-    return all;
-}
-
 void print_json(const Moved& moved) {
-    Json skipped = Json::array();
-    for (const Resumed::Skipped& one : moved.skipped)
-        skipped.push_back({{"id", redact_text(one.id)}, {"reason", one.reason}});
     print_line(dump({{"moved", moved.ids.size()},
-                     {"ids", redacted(moved.ids)},
-                     {"still_stuck", redacted(moved.still_stuck)},
-                     {"skipped", std::move(skipped)}}));
+                     {"ids", json_of_ids(moved.ids)},
+                     {"still_stuck", json_of_ids(moved.still_stuck)},
+                     {"skipped", json_of_skipped(moved.skipped)}}));
 }
 
 void print_words(const Moved& moved, int to_version) {

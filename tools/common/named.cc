@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/inspect_redact.h"
 #include "tools/common/cli.h"
 
 namespace steplog::tools {
@@ -24,6 +25,19 @@ Named resolve(Inspector& inspector, const std::vector<std::string>& texts,
         }
     }
     return named;
+}
+
+Json json_of_ids(const std::vector<std::string>& ids) {
+    Json all = Json::array();
+    for (const std::string& id : ids) all.push_back(redact_text(id));
+    return all;
+}
+
+Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped) {
+    Json all = Json::array();
+    for (const Resumed::Skipped& one : skipped)
+        all.push_back({{"id", redact_text(one.id)}, {"reason", one.reason}});
+    return all;
 }
 
 }  // namespace steplog::tools

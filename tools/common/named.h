@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/inspect.h"
+#include "engine/types.h"
 
 namespace steplog::tools {
 
@@ -18,5 +19,9 @@ struct Named {
 /// Looks up any clear beginning or ending of an id; complains as `program` about the others.
 Named resolve(Inspector& inspector, const std::vector<std::string>& texts,
               const std::string& program);
+
+/// As every `--json` shows them: redacted ids, and {id, reason} of what was skipped.
+Json json_of_ids(const std::vector<std::string>& ids);
+Json json_of_skipped(const std::vector<Resumed::Skipped>& skipped);
 
 }  // namespace steplog::tools

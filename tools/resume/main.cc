@@ -131,11 +131,9 @@ bool confirmed(std::size_t count) {
 
 void print_result(const Options& options, const Resumed& resumed) {
     if (options.common.json) {
-        Json ids = Json::array(), skipped = Json::array();
-        for (const std::string& id : resumed.ids) ids.push_back(redact_text(id));
-        for (const Resumed::Skipped& one : resumed.skipped)
-            skipped.push_back({{"id", redact_text(one.id)}, {"reason", one.reason}});
-        print_line(dump({{"resumed", resumed.ids.size()}, {"ids", ids}, {"skipped", skipped}}));
+        print_line(dump({{"resumed", resumed.ids.size()},
+                         {"ids", json_of_ids(resumed.ids)},
+                         {"skipped", json_of_skipped(resumed.skipped)}}));
         return;
     }
     print_line(fmt::format("resumed {} instance{}", resumed.ids.size(),

@@ -8,6 +8,7 @@
 #include "engine/inspect_json.h"
 #include "engine/inspect_redact.h"
 #include "tools/common/cli.h"
+#include "tools/common/named.h"
 
 namespace steplog::tools {
 namespace {
@@ -80,7 +81,7 @@ Plan make_plan(Inspector& inspector, const Resumable& resumable) {
 }
 
 Json json_of(const Plan& plan) {
-    Json ids = Json::array(), instances = Json::array(), skipped = Json::array();
+    Json ids = Json::array(), instances = Json::array();
     for (const Plan::Entry& entry : plan.entries) {
         ids.push_back(redact_text(entry.row.id));
         Json calls = Json::array();
@@ -93,13 +94,11 @@ Json json_of(const Plan& plan) {
         instance["calls"] = std::move(calls);
         instances.push_back(std::move(instance));
     }
-    for (const Resumed::Skipped& one : plan.skipped)
-        skipped.push_back({{"id", redact_text(one.id)}, {"reason", one.reason}});
     return {{"plan", true},
             {"resumed", 0},
             {"would_resume", plan.entries.size()},
             {"ids", std::move(ids)},
-            {"skipped", std::move(skipped)},
+            {"skipped", json_of_skipped(plan.skipped)},
             {"instances", std::move(instances)},
             {"calls_by_provider", plan.calls_by_provider}};
 }
