@@ -154,6 +154,14 @@ Json Context::step_json(std::string_view name, const StepOptions& options,
     return *std::move(result);
 }
 
+Json Context::transact_json(std::string_view name, const TransactOptions& options,
+                            const Change& change) {
+    const std::string step = asked_for(name, EntryKind::started);
+    if (std::optional<Json> result = stored_result(step)) return *std::move(result);
+    const StepOptions as_step{.attempts_max = options.attempts_max, .retry = options.retry};
+    return StepRun(*this, step, as_step).transact(change);
+}
+
 void Context::remember_undo(const std::string& step, const StepOptions& options,
                             const Json& result) {
     if (options.undo) replay_->undoable.push_back({step, options, result});

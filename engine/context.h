@@ -63,6 +63,12 @@ struct StepOptions {
     Undo undo = {};  // where the instance fails or is cancelled after this step has finished
 };
 
+/// How Context::transact is tried again when what it calls throws.
+struct TransactOptions {
+    std::optional<int> attempts_max = {};
+    std::optional<RetryPolicy> retry = {};  // absent: the engine's default
+};
+
 /// One of several steps that run at the same time.
 struct ParallelStep {
     std::string name;
@@ -122,6 +128,19 @@ template <class T, class F>
 Undo undo(F&& take_back) {
     return [take_back = std::forward<F>(take_back)](const Attempt& attempt, const Json& result) {
         take_back(result.get<T>(), attempt);
+    };
+}
+
+/// Turns a callable (SQLite::Database&) into a Change. It must outlive that.
+template <class F>
+Change change_of(F& change) {
+    return [&change](SQLite::Database& database) {
+        if constexpr (std::is_void_v<std::invoke_result_t<F&, SQLite::Database&>>) {
+            change(database);
+            return Json(nullptr);
+        } else {
+            return Json(change(database));
+        }
     };
 }
 
@@ -232,6 +251,30 @@ class Context {
         return step(name, StepOptions{}, std::forward<F>(effect));
     }
 
+    /// A step that changes the program's own tables, in the transaction that also records it: what
+    /// it wrote and that it is finished become durable together or not at all, so it happens
+    /// exactly once and needs no idempotency key. `change(SQLite::Database&)` runs on the store's
+    /// writer while every other write waits, within 50 ms (SqliteOptions::change_limit), and can be
+    /// called again: it may have no other effect. Its tables, indexes, triggers and views are named
+    /// "app_…"; a table of the store's, PRAGMA, ATTACH, temporary tables and whatever begins or
+    /// ends a transaction are refused, and make the instance stuck (change_refused), as does a
+    /// store that holds no such tables. Throws as step() does for what `change` throws. A commit of
+    /// its own.
+    template <class F>
+    requires std::invocable<F, SQLite::Database&>
+    auto transact(std::string_view name, const TransactOptions& options, F&& change) {
+        using T = std::invoke_result_t<F, SQLite::Database&>;
+        static_assert(
+            StepResult<T>,
+            "a change's result must convert to and from JSON: give its type to_json and from_json");
+        const Json result = transact_json(name, options, change_of(change));
+        if constexpr (!std::is_void_v<T>) return decode<T>(name, result);
+    }
+    template <class F>
+    auto transact(std::string_view name, F&& change) {
+        return transact(name, TransactOptions{}, std::forward<F>(change));
+    }
+
     /// Runs steps at the same time, at most `concurrency` of them, and returns how each ended, in
     /// their order. Each is a step like any other, with a name, attempts and a checkpoint of its
     /// own: what is finished never runs again, and one that has to wait for its next attempt keeps
@@ -339,6 +382,7 @@ class Context {
     bool is_cancelling() const;
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
+    Json transact_json(std::string_view name, const TransactOptions& options, const Change& change);
     Json recorded(const char* kind, std::string_view name, const std::function<Json()>& draw);
     std::optional<Json> wait_for_json(std::string_view name, const WaitOptions& options);
     Json signal_of(std::string_view name, const std::optional<std::string>& payload);

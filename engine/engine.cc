@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "engine/entries.h"
 #include "engine/worker.h"
 
 namespace steplog {
@@ -274,6 +275,14 @@ Moved Engine::move(MoveRequest request) {
     Moved moved = impl_->store.move(std::move(request)).get();
     wake();
     return moved;
+}
+
+Json Engine::write_json(Change change) {
+    try {
+        return parse_stored(impl_->store.write(std::move(change)).get());
+    } catch (const ChangeThrew& error) {
+        error.rethrow();
+    }
 }
 
 void Engine::wake() {

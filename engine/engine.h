@@ -58,6 +58,17 @@ class Engine {
     /// As Store::move, to versions that are registered here; what goes on, goes on at once.
     Moved move(MoveRequest request);
 
+    /// Changes the program's own tables, "app_…", outside of any instance: to make them, or from a
+    /// request. What Context::transact says of `change` holds. Durable on return. Throws what it
+    /// threw, ChangeRefused, and StoreError; then nothing was written.
+    template <class F>
+    requires std::invocable<F, SQLite::Database&>
+    auto write(F&& change) {
+        using T = std::invoke_result_t<F, SQLite::Database&>;
+        const Json result = write_json(change_of(change));
+        if constexpr (!std::is_void_v<T>) return result.get<T>();
+    }
+
     /// Looks for due work now. A hint; polling would find it too.
     void wake();
 
@@ -79,6 +90,8 @@ class Engine {
     Store& store() const;
 
   private:
+    Json write_json(Change change);
+
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };

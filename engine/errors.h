@@ -2,6 +2,7 @@
 // decides what the engine does next; see the table in engine/README.md.
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <utility>
 
@@ -76,6 +77,24 @@ class StoreError : public std::runtime_error {
 
   private:
     Kind kind_;
+};
+
+/// A change of a program's own tables that the store does not let happen: it touches what is not
+/// the program's, ends the transaction, or takes too long. Nothing of it was written.
+class ChangeRefused : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Carries what a change threw past the store. Nothing of the change was written.
+class ChangeThrew : public std::exception {
+  public:
+    explicit ChangeThrew(std::exception_ptr cause) : cause_(std::move(cause)) {}
+    const char* what() const noexcept override { return "a change of a program's tables threw"; }
+    [[noreturn]] void rethrow() const { std::rethrow_exception(cause_); }
+
+  private:
+    std::exception_ptr cause_;
 };
 
 /// A database that cannot be opened: locked by another program, no database, a newer schema. The

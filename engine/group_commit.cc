@@ -187,8 +187,19 @@ void GroupCommit::commit(Batch& batch) {
 }
 
 void GroupCommit::run_in_transaction(Batch& batch) {
-    database_.exec("BEGIN IMMEDIATE");
-    for (auto& item : batch) run_item(*item);
+    do database_.exec("BEGIN IMMEDIATE");
+    while (!run_items(batch));
+}
+
+// False when one of them ended the transaction: then nothing of the batch is written yet.
+bool GroupCommit::run_items(Batch& batch) {
+    for (auto& item : batch) {
+        if (item->ended_transaction) continue;
+        item->failed_alone = nullptr;
+        run_item(*item);
+        if (item->ended_transaction) return false;
+    }
+    return true;
 }
 
 // One item in its own savepoint. What it may not survive alone is thrown on: SQLite rolls the whole
@@ -205,6 +216,10 @@ void GroupCommit::run_item(Item& item) {
                        fmt::format("the store refused the write: {}", error.what())));
     } catch (const std::bad_alloc&) {
         throw;  // as SQLITE_NOMEM: who knows what else was left half done
+    } catch (const TransactionEnded& ended) {
+        item.failed_alone = ended.cause();
+        item.ended_transaction = true;
+        return;
     } catch (const std::exception&) {
         item.failed_alone = std::current_exception();
     }

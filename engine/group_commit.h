@@ -18,6 +18,19 @@
 
 namespace steplog {
 
+/// Thrown by work that ended the transaction around it, as a program's own SQL can: the item fails
+/// with the cause, and all others of the batch run again.
+class TransactionEnded : public std::exception {
+  public:
+    template <class Cause>
+    explicit TransactionEnded(Cause cause) : cause_(std::make_exception_ptr(std::move(cause))) {}
+    const char* what() const noexcept override { return "the transaction has ended"; }
+    const std::exception_ptr& cause() const { return cause_; }
+
+  private:
+    std::exception_ptr cause_;
+};
+
 struct GroupCommitOptions {
     bool writer_thread = true;
     std::size_t items_max = 256;                 // of one transaction
@@ -49,7 +62,7 @@ class GroupCommit {
     /// Runs `work` inside the next transaction. The future is ready when that is committed and
     /// synced; it throws StoreError: fenced and constraint concern this item alone, full and failed
     /// the whole batch, of which then nothing is written. A lazy item waits up to lazy_delay for
-    /// company.
+    /// company. `work` may run again when another's has ended the transaction.
     template <class T>
     std::future<T> submit(std::function<T()> work, std::size_t bytes, bool lazy = false) {
         auto item = std::make_unique<ItemOf<T>>(std::move(work), bytes, lazy);
@@ -74,6 +87,7 @@ class GroupCommit {
         std::size_t bytes;
         bool lazy;
         std::exception_ptr failed_alone;
+        bool ended_transaction = false;
     };
     template <class T>
     struct ItemOf : Item {
@@ -103,6 +117,7 @@ class GroupCommit {
     Batch take_batch();
     void commit(Batch& batch);
     void run_in_transaction(Batch& batch);
+    bool run_items(Batch& batch);
     void run_item(Item& item);
     StoreError give_up(const SQLite::Exception& error);
     StoreError end_for_good(const std::string& message);

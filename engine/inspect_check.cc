@@ -85,7 +85,7 @@ std::set<std::string> schema_of(Statements& statements) {
     std::set<std::string> schema;
     Query read(statements,
                "SELECT type||' '||name||': '||coalesce(sql,'') FROM sqlite_schema "
-               "WHERE name NOT LIKE 'sqlite_%'");
+               "WHERE name NOT LIKE 'sqlite_%' AND substr(tbl_name,1,4)<>'app_'");
     while (read.next()) schema.insert(read.text(0));
     return schema;
 }

@@ -81,7 +81,7 @@ class SqliteStore final : public Store {
           file_(path, options_.vfs, options_.synchronous, options_.create, sqlite_migrations(),
                 options_.wal_trust, options_.log_room_bytes),
           transitions_(file_.database(), clock, file_.payload_hash_key(), options_.encryption_keys,
-                       options_.lease, options_.program) {
+                       options_.lease, options_.change_limit, options_.program) {
         if (options_.checkpoint_frames > 0) file_.checkpoint_every(options_.checkpoint_frames);
         if (lock_) {
             for (const auto& file :
@@ -237,6 +237,15 @@ class SqliteStore final : public Store {
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override {
         return commits_->submit<ScheduleChanged>(
             [this, change = std::move(change)] { return transitions_.change_schedule(change); },
+            small_item_bytes);
+    }
+
+    bool has_tables() const override { return true; }
+
+    std::future<std::string> write(Change change) override {
+        if (is_rationed()) return refused<std::string>(full_now());
+        return commits_->submit<std::string>(
+            [this, change = std::move(change)] { return transitions_.write(change); },
             small_item_bytes);
     }
 

@@ -20,6 +20,7 @@ struct SqliteOptions {
     std::string program = "steplog";  // for the owners table
     Ms lease = std::chrono::seconds(30);
     bool writer_thread = true;  // false: each call commits in the caller's thread
+    Ms change_limit{50};        // how long a program's change of its own tables may take
     bool create = true;         // false: refuse a file that is not there
     // Kept free beside the database for clean-up on a full disk, at most 5 % of the file system; 0:
     // none. While it is given back, nothing new is accepted or claimed. Kept by the writer thread.

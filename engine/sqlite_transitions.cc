@@ -23,8 +23,8 @@ std::string_view to_string(NewEvent::Disposition disposition) {
 
 // An intent, or a key to wait for: what an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
-    return advance.once_claim || advance.take_key || advance.await_signal || advance.start_child ||
-           advance.await_child ||
+    return advance.change || advance.once_claim || advance.take_key || advance.await_signal ||
+           advance.start_child || advance.await_child ||
            std::any_of(advance.entries.begin(), advance.entries.end(),
                        [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
 }
@@ -33,8 +33,9 @@ bool begins_something(const Advance& advance) {
 
 SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
                                      const Hash& payload_hash_key, std::vector<MasterKey> keys,
-                                     Ms lease, const std::string& program)
+                                     Ms lease, Ms change_limit, const std::string& program)
     : statements_(database),
+      tables_(database, change_limit),
       keys_(std::move(keys)),
       payloads_(statements_, keys_),
       clock_(clock),
@@ -300,14 +301,19 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         }
         if (advanced.once->kind != OnceVerdict::Kind::granted) return advanced;
     }
-    for (const NewEntry& entry : advance.entries) {
-        if (advance.once_claim && entry.kind == EntryKind::started) {
-            NewEntry granted = entry;
-            granted.data["idempotency_key"] = advanced.once->idempotency_key;
-            advanced.written.push_back(append(row, granted));
-        } else {
-            advanced.written.push_back(append(row, entry));
+    std::optional<std::string> changed;
+    if (advance.change) changed = tables_.make(advance.change);
+    for (const NewEntry& wanted : advance.entries) {
+        const bool intent = advance.once_claim && wanted.kind == EntryKind::started;
+        const bool result = changed && wanted.kind == EntryKind::completed;
+        if (!intent && !result) {
+            advanced.written.push_back(append(row, wanted));
+            continue;
         }
+        NewEntry entry = wanted;
+        if (intent) entry.data["idempotency_key"] = advanced.once->idempotency_key;
+        if (result) entry.payload = changed;
+        advanced.written.push_back(append(row, entry));
     }
     if (advance.once_settle) settle_once(row, *advance.once_settle);
     if (advance.await_signal) advanced.awaited = await_signal(row, *advance.await_signal);

@@ -9,6 +9,7 @@
 #include "engine/restore.h"
 #include "engine/statements.h"
 #include "engine/store.h"
+#include "engine/user_tables.h"
 
 namespace steplog {
 
@@ -30,7 +31,8 @@ class SqliteTransitions {
   public:
     /// Throws OpenError when the file holds payloads that `keys` cannot open.
     SqliteTransitions(SQLite::Database& database, Clock& clock, const Hash& payload_hash_key,
-                      std::vector<MasterKey> keys, Ms lease, const std::string& program);
+                      std::vector<MasterKey> keys, Ms lease, Ms change_limit,
+                      const std::string& program);
 
     Accepted accept(const std::optional<NewEvent>& event,
                     const std::optional<NewInstance>& instance, bool claim,
@@ -47,6 +49,7 @@ class SqliteTransitions {
     Rotated rotate_keys(const RotateRequest& request);
     void define_schedules(const std::vector<Schedule>& schedules);
     ScheduleChanged change_schedule(const ScheduleChange& change);
+    std::string write(const Change& change) { return tables_.make(change); }
 
     /// What the first transaction of this owner found: that the file is a restored backup, and how
     /// many instances were unfinished in it.
@@ -151,6 +154,7 @@ class SqliteTransitions {
     std::string trigger(const ScheduleRow& row, std::string& instance);
 
     Statements statements_;
+    UserTables tables_;
     const std::vector<MasterKey> keys_;
     Payloads payloads_;
     Clock& clock_;

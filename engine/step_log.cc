@@ -50,7 +50,8 @@ void StepRecord::apply(const Entry& entry) {
             if (trying_since_ms == 0) trying_since_ms = entry.at_ms;
             retry_at_ms = 0;
             if (entry.payload) request = entry.payload;
-            doubt_before_ = (in_doubt || lost_since_ms > 0) && !flag_in(entry.data, "probed");
+            doubt_before_ = (in_doubt || lost_since_ms > 0) && !flag_in(entry.data, "probed") &&
+                            !flag_in(entry.data, "transact");
             if (lost_since_ms > 0) key_since_ms = std::min(key_since_ms, lost_since_ms);
             lost_since_ms = 0;
             in_doubt = true;

@@ -192,13 +192,70 @@ void Context::StepRun::use(const OnceVerdict& verdict) {
 // -----------------------------------------------------------------------------------
 
 Json Context::StepRun::end(const std::function<Json(const Attempt&)>& effect) {
-    Json result;
+    Json result = try_once([&] { return call(effect); });
+    // Outside: what goes wrong from here on is not the effect's, and a result that was handed in
+    // must not be followed by another attempt.
+    return complete(std::move(result), Json::object());
+}
+
+Json Context::StepRun::transact(const Change& change) {
+    context_.leave_if_cancelling();
+    context_.begin_no_more_if_draining();
+    if (!context_.surroundings_.store->has_tables())
+        stuck("change_refused",
+              fmt::format("{} changes tables of the program's own, and this store holds none: keep "
+                          "them in a database of their own, and make it a step with a probe",
+                          name_));
+    context_.settle_handed_in();
+    unwritten_ = entry(EntryKind::started, {{"transact", true}});
+    unwritten_->attempt = attempt_.number;
+    record_.apply(Entry{.step = name_,
+                        .kind = EntryKind::started,
+                        .attempt = attempt_.number,
+                        .generation = attempt_.generation,
+                        .at_ms = now()});
+    Json result = try_once([&] { return make(change); });
+    record_.status = StepRecord::Status::completed;
+    record_.result = to_text(result);
+    record_.in_doubt = false;
+    context_.observe(name_, "completed", record_.number, {}, {}, now() - begun_at_ms_);
+    return result;
+}
+
+Json Context::StepRun::make(const Change& change) {
+    Advance write = advance();
+    write.progress = true;
+    write.change = change;
+    write.entries = {*unwritten_, entry(EntryKind::completed, Json::object())};
+    struct InStep {
+        bool& flag;
+        explicit InStep(bool& of) : flag(of) { flag = true; }
+        ~InStep() { flag = false; }
+    } in_step{replay_.in_step};
     try {
-        result = call(effect);
+        const Advanced written = context_.commit(std::move(write));
+        context_.stay_suspended();  // it used the context, and swallowed that it may not
+        return parse_stored(*written.written.back().payload);
+    } catch (const ChangeThrew& error) {
+        context_.stay_suspended();
+        error.rethrow();
+    }
+}
+
+void Context::StepRun::add_intent(Advance& outcome) {
+    if (unwritten_) outcome.entries.push_back(*unwritten_);
+}
+
+// The result, or an outcome that suspends the instance or fails the step.
+Json Context::StepRun::try_once(const std::function<Json()>& effect) {
+    try {
+        return effect();
     } catch (const RetryableError& error) {
         try_again(error.what(), error.details());
     } catch (const PermanentError& error) {
         fail(error);
+    } catch (const ChangeRefused& error) {
+        stuck("change_refused", fmt::format("{}: {}", name_, error.what()));
     } catch (const std::exception& error) {
         // An error that nobody foresaw must not lose a customer: tried again, and shown as
         // unclassified.
@@ -214,9 +271,6 @@ Json Context::StepRun::end(const std::function<Json(const Attempt&)>& effect) {
         try_again("something that is not a std::exception was thrown",
                   {.code = "unclassified", .outcome = Outcome::unknown});
     }
-    // Outside: what goes wrong from here on is not the effect's, and a result that was handed in
-    // must not be followed by another attempt.
-    return complete(std::move(result), Json::object());
 }
 
 // --- the outcome
@@ -245,9 +299,10 @@ Json Context::StepRun::complete(Json result, Json data) {
 
 void Context::StepRun::try_again(const std::string& message, const Details& details) {
     const bool interrupted = details.interrupted || context_.surroundings_.ending.stop_requested();
-    NewEntry retried = entry(EntryKind::retried, {{"outcome", to_string(details.outcome)},
-                                                  {"code", details.code},
-                                                  {"error", bounded(message)}});
+    const Outcome happened = unwritten_ ? Outcome::refused : details.outcome;
+    NewEntry retried = entry(
+        EntryKind::retried,
+        {{"outcome", to_string(happened)}, {"code", details.code}, {"error", bounded(message)}});
     if (details.remembered) retried.data["remembered"] = true;
     if (interrupted) retried.data["interrupted"] = true;
     record_.apply(Entry{.step = name_, .kind = EntryKind::retried, .data = retried.data});
@@ -255,6 +310,7 @@ void Context::StepRun::try_again(const std::string& message, const Details& deta
     Advance outcome = advance();
     outcome.progress = true;
     outcome.to = after_retry(message, details, interrupted);
+    add_intent(outcome);
     if (outcome.to->delay && !interrupted) retried.data["delay_ms"] = outcome.to->delay->count();
     outcome.entries.push_back(std::move(retried));
     if (outcome.to->to == State::stuck)
@@ -289,6 +345,7 @@ Transition Context::StepRun::after_retry(const std::string& message, const Detai
 
 void Context::StepRun::fail(const PermanentError& error) {
     Advance outcome = advance();
+    add_intent(outcome);
     outcome.progress = true;
     outcome.lazy = true;
     outcome.entries.push_back(

@@ -17,6 +17,10 @@ class Context::StepRun {
     const Attempt& attempt() const { return attempt_; }
     Json end(const std::function<Json(const Attempt&)>& effect);
 
+    /// All of it in one transaction with a change of the program's tables: the intent, the change,
+    /// and the outcome, or only the intent and how it failed.
+    Json transact(const Change& change);
+
     /// When the next attempt may be made (Unix ms); what lies in the past: now.
     std::int64_t retry_at_ms() const { return record_.retry_at_ms; }
 
@@ -36,6 +40,9 @@ class Context::StepRun {
 
     template <class Callable>
     auto call(const Callable& callable);
+    Json try_once(const std::function<Json()>& effect);
+    Json make(const Change& change);
+    void add_intent(Advance& outcome);
 
     Json complete(Json result, Json data);
     [[noreturn]] void try_again(const std::string& message, const Details& details);
@@ -58,6 +65,7 @@ class Context::StepRun {
     Attempt attempt_;
     bool probed_ = false;
     bool holds_once_;
+    std::optional<NewEntry> unwritten_;  // the intent, where it goes with the outcome
     std::int64_t begun_at_ms_;
 };
 

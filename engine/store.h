@@ -5,6 +5,7 @@
 // owner and epoch, and the store's own clock decides what is due.
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <stop_token>
@@ -13,7 +14,15 @@
 #include "engine/schedule.h"
 #include "engine/types.h"
 
+namespace SQLite {
+class Database;
+}
+
 namespace steplog {
+
+/// A change of the program's own tables, "app_…", in a store that can hold some: what
+/// Context::transact says holds for it.
+using Change = std::function<Json(SQLite::Database&)>;
 
 /// A provider's message for the inbox.
 struct NewEvent {
@@ -176,6 +185,7 @@ struct Advance {
     std::optional<AwaitSignal> await_signal = {};  // last of the entries
     std::optional<StartChild> start_child = {};
     std::optional<AwaitChild> await_child = {};
+    Change change = {};  // made first; its result is the payload of the entry that completes
     std::optional<Transition> to = {};
     bool takes_back = false;  // on the way to its end: written although it is asked to end
     bool progress = false;    // a step ended: the count of deaths starts anew
@@ -351,7 +361,8 @@ class Store {
     /// they start can be taken at once.
     virtual std::future<ClaimResult> claim(ClaimRequest request) = 0;
 
-    /// Fails with StoreError::fenced when the claim (epoch) is no longer valid.
+    /// Fails with StoreError::fenced when the claim (epoch) is no longer valid, and as write() does
+    /// where a change comes with it: then nothing of the advance is written.
     virtual std::future<Advanced> advance(Advance advance) = 0;
 
     /// Extends the leases of these running instances of this owner.
@@ -410,6 +421,14 @@ class Store {
 
     /// Pauses, unpauses or triggers a schedule, with an audit row in the same transaction.
     virtual std::future<ScheduleChanged> change_schedule(ScheduleChange change) = 0;
+
+    /// Whether programs may keep tables of their own here, and change them in its transactions.
+    virtual bool has_tables() const { return false; }
+
+    /// Makes a change of those tables and returns its result as JSON text. Fails with ChangeThrew,
+    /// which carries what the change threw or a ChangeRefused; with StoreError::constraint where
+    /// there are none.
+    virtual std::future<std::string> write(Change change);
 
     /// Commits whatever was handed in lazily; returns when it is durable.
     virtual void flush() = 0;

@@ -88,6 +88,10 @@ std::future<void> MortalStore::define_schedules(std::vector<Schedule> schedules)
 std::future<ScheduleChanged> MortalStore::change_schedule(ScheduleChange change) {
     return around("a schedule", [&] { return store_.change_schedule(std::move(change)); });
 }
+std::future<std::string> MortalStore::write(Change change) {
+    return around("a change", [&] { return store_.write(std::move(change)); });
+}
+
 void MortalStore::flush() {
     if (!death_.has_come()) store_.flush();
 }

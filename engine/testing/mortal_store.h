@@ -51,6 +51,8 @@ class MortalStore : public Store {
     std::future<Rotated> rotate_keys(RotateRequest request) override;
     std::future<void> define_schedules(std::vector<Schedule> schedules) override;
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override;
+    bool has_tables() const override { return store_.has_tables(); }
+    std::future<std::string> write(Change change) override;
     void flush() override;
     Health health() const override { return store_.health(); }
     bool await_room(std::stop_token stop) override { return store_.await_room(std::move(stop)); }

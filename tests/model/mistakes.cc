@@ -51,6 +51,10 @@ class Forwarding : public Store {
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override {
         return store_.change_schedule(std::move(change));
     }
+    bool has_tables() const override { return store_.has_tables(); }
+    std::future<std::string> write(Change change) override {
+        return store_.write(std::move(change));
+    }
     void flush() override { store_.flush(); }
     Health health() const override { return store_.health(); }
     bool await_room(std::stop_token stop) override { return store_.await_room(stop); }
