@@ -32,6 +32,19 @@ Json carry_out_signal(Store& store, const Json& command, const std::string& acto
     return json_of(store.signal(std::move(request)).get());
 }
 
+Json carry_out_start(Store& store, const Json& command, const std::string& actor) {
+    NewInstance instance = parse_start_command(command);
+    instance.actor = actor;
+    return json_of(
+        Started{.exists = store.accept(std::nullopt, std::move(instance), false).get().duplicate});
+}
+
+Json carry_out_decide(Store& store, const Json& command, const std::string& actor) {
+    StepDecision decision = parse_decide_command(command);
+    decision.actor = actor;
+    return json_of(store.decide(std::move(decision)).get());
+}
+
 Json carry_out_move(Store& store, const Json& command, const std::string& actor) {
     MoveRequest request = parse_move_command(command);
     request.actor = actor;
@@ -70,6 +83,7 @@ constexpr Command commands[] = {
     {"purge", carry_out_purge},       {"forget", carry_out_forget},
     {"rotate-key", carry_out_rotate}, {"schedule", carry_out_schedule},
     {"signal", carry_out_signal},     {"move", carry_out_move},
+    {"start", carry_out_start},       {"decide", carry_out_decide},
 };
 
 }  // namespace
@@ -83,6 +97,8 @@ Json resume_command(const ResumeRequest& request) {
     if (!request.error_code.empty()) command["error_code"] = request.error_code;
     if (request.older_than) command["older_than_ms"] = request.older_than->count();
     if (request.limit > 0) command["limit"] = request.limit;
+    if (request.retry_now) command["retry_now"] = true;
+    if (!request.reason.empty()) command["reason"] = request.reason;
     return command;
 }
 
@@ -107,6 +123,11 @@ ResumeRequest parse_resume_command(const Json& command) {
             request.error_code = text_of(value, field);
         } else if (field == "older_than_ms") {
             request.older_than = Ms(count_of(value, field, ms_max));
+        } else if (field == "retry_now") {
+            if (!value.is_boolean()) wrong(field);
+            request.retry_now = value.get<bool>();
+        } else if (field == "reason") {
+            request.reason = reason_of(value);
         } else if (field == "limit") {
             request.limit =
                 static_cast<int>(count_of(value, field, std::numeric_limits<int>::max()));
@@ -290,6 +311,15 @@ Json handle_command(Engine& engine, const Json& command, const std::string& acto
         MoveRequest request = parse_move_command(command);
         request.actor = actor;
         return json_of(engine.move(std::move(request)));
+    }
+    if (command.is_object() && command.value("command", Json()) == "start") {
+        NewInstance instance = parse_start_command(command);
+        instance.actor = actor;
+        if (const std::string why = engine.registry().why_not(instance.workflow, instance.version);
+            !why.empty())
+            return json_of(Started{.refused = why});
+        return json_of(
+            Started{.exists = engine.accept(std::nullopt, std::move(instance)).duplicate});
     }
     Json result = handle_command(engine.store(), command, actor);
     engine.wake();

@@ -9,7 +9,7 @@
 namespace steplog {
 
 /// {"command":"resume","ids":[…]} or with any of state, workflow, step, error_code, older_than_ms,
-/// limit. The actor does not travel: the receiver knows who asks.
+/// limit, retry_now, reason. The actor does not travel: the receiver knows who asks.
 Json resume_command(const ResumeRequest& request);
 
 /// The inverse. Throws std::invalid_argument naming the field that is wrong or unknown.
@@ -32,6 +32,37 @@ Json json_of(const Cancelled& cancelled);
 
 /// The inverse. Throws std::invalid_argument.
 Cancelled parse_cancelled(const Json& json);
+
+/// {"command":"start","id","workflow","input"} and, where there are, "version", "key", "delay_ms",
+/// "reason".
+Json start_command(const NewInstance& instance);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+NewInstance parse_start_command(const Json& command);
+
+/// What became of an order to start an instance. Neither: it is durable.
+struct Started {
+    bool exists = false;  // one of that id was started before: nothing was written
+    std::string refused;  // "" or why not: the program that runs has no such workflow
+};
+/// {"exists","refused"}
+Json json_of(const Started& started);
+
+/// The inverse. Throws std::invalid_argument.
+Started parse_started(const Json& json);
+
+/// {"command":"decide","instance","step"} with "result", or with "code" and "message", and a reason
+/// where there is one.
+Json decide_command(const StepDecision& decision);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+StepDecision parse_decide_command(const Json& command);
+
+/// {"refused"}
+Json json_of(const StepDecided& decided);
+
+/// The inverse. Throws std::invalid_argument.
+StepDecided parse_step_decided(const Json& json);
 
 /// {"command":"signal","instance","name","payload"} and, where there are, "id" and "reason".
 Json signal_command(const SignalRequest& request);
@@ -125,8 +156,8 @@ inline constexpr int purge_limit_max = 10'000;   // in one transaction, however 
 /// Throws std::invalid_argument for what is no command, StoreError.
 Json handle_command(Store& store, const Json& command, const std::string& actor);
 
-/// In the server: workers take up at once what the command made due, and an instance is moved only
-/// to a version that this program has.
+/// In the server: workers take up at once what the command made due, and an instance is started
+/// under, or moved to, only what this program has.
 Json handle_command(Engine& engine, const Json& command, const std::string& actor);
 
 }  // namespace steplog

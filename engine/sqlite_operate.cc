@@ -98,6 +98,7 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
     const bool by_id = !request.ids.empty();
     const bool between_attempts =
         state == "sleeping" && (waits_for == "retry" || waits_for == "circuit");
+    if (request.retry_now) return retry_now(row, state, waits_for, request);
     if (state != "stuck" && !between_attempts) return why_not(state, waits_for);
     if (code == "log_damaged") return "log_damaged: its log does not verify; restore a backup";
     if (code == "in_doubt" && !by_id)
@@ -111,6 +112,20 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
     Query(statements_, "UPDATE instances SET deaths=0, attempt=0 WHERE seq=?", seq).run();
     put_back_to_work(row);
     audit(request.actor, "resume", row.id, {{"was", state}, {"code", code}, {"step", row.step}});
+    return "";
+}
+
+// Nothing but the time changes: the attempts count on.
+std::string SqliteTransitions::retry_now(Row& row, const std::string& state,
+                                         const std::string& waits_for,
+                                         const ResumeRequest& request) {
+    if (state == "stuck")
+        return "stuck: it has no attempt before it; workflow-resume gives it some";
+    if (state != "sleeping" || waits_for != "retry") return why_not(state, waits_for);
+    Query(statements_, "UPDATE instances SET due_at_ms=?, updated_at_ms=? WHERE seq=?", now(),
+          now(), row.seq)
+        .run();
+    audit(request.actor, "retry-now", row.id, {{"step", row.step}, {"reason", request.reason}});
     return "";
 }
 
@@ -132,6 +147,90 @@ void SqliteTransitions::put_back_to_work(Row& row) {
           queues ? "queued" : "pending", due, waits, ticket, !row.key.empty() && !queues,
           row.log_length, row.log_hash, now(), row.seq)
         .run();
+}
+
+StepDecided SqliteTransitions::decide(const StepDecision& decision) {
+    if (decision.step.empty() || decision.step.size() > 255)
+        throw StoreError(StoreError::Kind::constraint, "a step's name has 1 to 255 characters");
+    if (decision.result && Json::parse(*decision.result, nullptr, false).is_discarded())
+        throw StoreError(StoreError::Kind::constraint, "a step's result must be JSON");
+    Row row;
+    std::string state, waits_for, code;
+    {
+        Query read(statements_,
+                   "SELECT seq, id, key, holds_key, step, log_length, log_hash, state, waits_for, "
+                   "error_code FROM instances WHERE id=?",
+                   decision.instance);
+        if (!read.next()) return {"not found"};
+        row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
+               read.text(4),    read.integer(5), read.hash(6)};
+        state = read.text(7);
+        waits_for = read.text(8);
+        code = read.text(9);
+    }
+    const bool between_attempts =
+        state == "sleeping" && (waits_for == "retry" || waits_for == "circuit");
+    if (state != "stuck" && !between_attempts) return {why_not(state, waits_for)};
+    if (code == "log_damaged") return {"log_damaged: its log does not verify; restore a backup"};
+    if (std::string reason = why_not_decided(row, decision.step); !reason.empty()) return {reason};
+
+    Json said = {{"by", decision.actor}, {"was", state}};
+    if (!code.empty()) said["was_code"] = code;
+    if (!decision.reason.empty()) said["reason"] = bounded(decision.reason);
+    NewEntry entry{.step = decision.step, .data = said};
+    if (decision.result) {
+        entry.kind = EntryKind::skipped;
+        entry.payload = decision.result;
+    } else {
+        entry.kind = EntryKind::failed;
+        entry.data["code"] = decision.code;
+        entry.data["error"] = bounded(decision.message);
+    }
+    append(row, entry);
+    settle_decided_once_key(row, decision);
+    Query(statements_, "UPDATE instances SET deaths=0, attempt=0 WHERE seq=?", row.seq).run();
+    put_back_to_work(row);
+    said["step"] = decision.step;
+    if (!decision.result) said["code"] = decision.code;
+    said.erase("by");
+    audit(decision.actor, decision.result ? "skip" : "fail", row.id, said);
+    return {};
+}
+
+// Empty where the step has been tried and has no end yet.
+std::string SqliteTransitions::why_not_decided(const Row& row, const std::string& step) {
+    std::string last;
+    bool is_step = false;
+    Query read(statements_, "SELECT kind FROM entries WHERE instance=? AND step=? ORDER BY n",
+               row.seq, step);
+    while (read.next()) {
+        const std::string kind = read.text(0);
+        if (kind == "completed" || kind == "skipped")
+            return "finished: a finished step is never changed; workflow-inspect show has its "
+                   "result";
+        if (kind == "started" || kind == "retried" || kind == "failed") is_step = true;
+        last = kind;
+    }
+    if (last == "failed") return "failed: the workflow knows that already";
+    if (is_step || (last == "stuck" && row.step == step)) return "";
+    return last.empty() ? fmt::format("it has tried no step of this name; it stands at {}",
+                                      row.step.empty() ? "its beginning" : row.step)
+                        : "not a step: only a step has a result that can be given";
+}
+
+void SqliteTransitions::settle_decided_once_key(const Row& row, const StepDecision& decision) {
+    std::string key;
+    {
+        Query claimed(statements_,
+                      "SELECT key FROM once_keys WHERE state='claimed' AND instance=? AND step=?",
+                      row.seq, decision.step);
+        if (!claimed.next()) return;
+        key = claimed.text(0);
+    }
+    settle_once(row, {.key = key,
+                      .completed = decision.result.has_value(),
+                      .for_good = true,
+                      .result = decision.result});
 }
 
 Cancelled SqliteTransitions::cancel(const CancelRequest& request) {

@@ -182,6 +182,13 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
+    std::future<StepDecided> decide(StepDecision decision) override {
+        const std::size_t bytes = decision.result.value_or("").size() + small_item_bytes;
+        return commits_->submit<StepDecided>(
+            [this, decision = std::move(decision)] { return transitions_.decide(decision); },
+            bytes);
+    }
+
     std::future<Signalled> signal(SignalRequest request) override {
         const std::size_t bytes = request.payload.size() + small_item_bytes;
         return commits_->submit<Signalled>(

@@ -119,6 +119,9 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
             insert_instance(*instance, input, own_input ? hashes.input : hashes.event, claim);
         if (accepted.claimed) accepted.claimed->input = own_input ? *instance->input : event->body;
     }
+    if (instance && !exists && !instance->actor.empty())
+        audit(instance->actor, "start", instance->id,
+              {{"workflow", instance->workflow}, {"reason", instance->reason}});
     if (event) {
         std::optional<std::int64_t> routed_to;
         if (instance) routed_to = accepted.instance;

@@ -42,6 +42,7 @@ class SqliteTransitions {
     void renew(const std::vector<std::int64_t>& instances);
     Resumed resume(const ResumeRequest& request);
     Cancelled cancel(const CancelRequest& request);
+    StepDecided decide(const StepDecision& decision);
     Signalled signal(const SignalRequest& request);
     Moved move(const MoveRequest& request);
     Purged purge(const PurgeRequest& request);
@@ -122,6 +123,10 @@ class SqliteTransitions {
     std::optional<std::int64_t> arrived_signal(const Row& row, const AwaitSignal& wait);
     void apply(Row& row, const Transition& to);
     std::string resume_one(std::int64_t seq, const ResumeRequest& request);
+    std::string retry_now(Row& row, const std::string& state, const std::string& waits_for,
+                          const ResumeRequest& request);
+    std::string why_not_decided(const Row& row, const std::string& step);
+    void settle_decided_once_key(const Row& row, const StepDecision& decision);
     void put_back_to_work(Row& row);
     std::string move_one(const std::string& id, const MoveRequest& request, Moved& moved);
     int purge_instances(std::int64_t finished_before_ms, int limit);

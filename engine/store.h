@@ -48,6 +48,8 @@ struct NewInstance {
     std::optional<std::int64_t> caused_at_ms = {};  // when its cause came about, by the provider's
                                                     // clock: what is younger than the last restore
                                                     // cannot have run before it
+    std::string actor = {};   // a person who starts it, for the audit: "uid:1000"; "": nobody's row
+    std::string reason = {};  // for the audit
 };
 
 /// What a worker holds after a claim: the right (epoch) and all it needs to replay.
@@ -228,7 +230,10 @@ struct ResumeRequest {
     std::string error_code = {};
     std::optional<Ms> older_than = {};  // not updated for so long
     int limit = 0;                      // 0: no limit
+    bool retry_now = false;             // only those that sleep between attempts, and their next
+                                        // attempt now: their count and time go on as they stand
     std::string actor = "unknown";      // for the audit: "uid:1000"
+    std::string reason = {};            // for the audit
 };
 
 /// Ids of the instances that go on, and of those that do not, with the reason in a few words.
@@ -274,6 +279,23 @@ inline constexpr int signals_waiting_max = 1000;  // of one instance that nobody
 struct Signalled {
     bool duplicate = false;  // one with this dedupe id is there already: nothing was written
     std::string refused;  // "" or why it was not taken in: "not found", "completed: it has ended"
+};
+
+/// A person's word on a step of an instance that is stuck or sleeps between attempts. The id is
+/// exact here; the commands resolve shortened ones.
+struct StepDecision {
+    std::string instance;
+    std::string step;
+    std::optional<std::string> result = {};  // JSON text: the step counts as finished with it…
+    std::string code = "decided";            // …absent: as failed for good, with this code
+    std::string message = {};                // and sentence
+    std::string actor = "unknown";           // for the audit: "uid:1000"
+    std::string reason = {};                 // for the audit
+};
+
+/// What became of it.
+struct StepDecided {
+    std::string refused;  // "" or why nothing was written: "not found", "finished: …"
 };
 
 /// Puts unfinished instances under another version of their workflow. Ids are exact here; the
@@ -380,6 +402,12 @@ class Store {
     /// (its entry says so) is asked to end too, and made due: its function leaves before it begins
     /// anything, undoes, and ends. What has ended is skipped with a reason.
     virtual std::future<Cancelled> cancel(CancelRequest request) = 0;
+
+    /// Records a step as finished with a given result (a `skipped` entry), or as failed for good,
+    /// with an audit row, and puts the instance back to work, in one transaction. A once key that
+    /// it holds for the step is settled the same way. Only for a step that it has tried, and only
+    /// while it is stuck or sleeps between attempts; refused otherwise.
+    virtual std::future<StepDecided> decide(StepDecision decision) = 0;
 
     /// Writes a signal into the log of an unfinished instance, and wakes it where it waits for one
     /// of that name, in one transaction with an audit row where a person sent it. What arrives

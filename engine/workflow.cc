@@ -1,5 +1,8 @@
 #include "engine/workflow.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <stdexcept>
 
 namespace steplog {
@@ -30,6 +33,20 @@ int Registry::version_for(const std::string& name, int version) const {
     if (version != newest_version) return version;
     const auto all = versions(name);
     return all.empty() ? 1 : all.back();
+}
+
+std::string Registry::why_not(const std::string& name, int version) const {
+    const auto all = versions(name);
+    if (all.empty()) {
+        std::vector<std::string> names;
+        for (const auto& [key, workflow] : workflows_)
+            if (names.empty() || names.back() != key.first) names.push_back(key.first);
+        return fmt::format("the program that runs has no workflow {}; it has {}", name,
+                           fmt::join(names, ", "));
+    }
+    if (version == newest_version || find(name, version)) return "";
+    return fmt::format("the program that runs has no version {} of workflow {}; it has {}", version,
+                       name, fmt::join(all, ", "));
 }
 
 std::vector<std::string> Registry::with_version(int version) const {

@@ -39,6 +39,8 @@ class Registry {
     /// What `version` means for this workflow: itself, or for newest_version the highest, and 1
     /// where this program does not know the workflow.
     int version_for(const std::string& name, int version) const;
+    /// Why an instance of it cannot be started here, in a sentence; "" when it can.
+    std::string why_not(const std::string& name, int version) const;
     /// The workflows that have this version.
     std::vector<std::string> with_version(int version) const;
 

@@ -65,6 +65,9 @@ std::future<Resumed> MortalStore::resume(ResumeRequest request) {
 std::future<Cancelled> MortalStore::cancel(CancelRequest request) {
     return around("cancelling", [&] { return store_.cancel(std::move(request)); });
 }
+std::future<StepDecided> MortalStore::decide(StepDecision decision) {
+    return around("deciding", [&] { return store_.decide(std::move(decision)); });
+}
 std::future<Signalled> MortalStore::signal(SignalRequest request) {
     const std::string what = "the signal " + request.name;
     return around(what, [&] { return store_.signal(std::move(request)); });

@@ -43,6 +43,7 @@ class MortalStore : public Store {
     std::future<void> renew(std::vector<std::int64_t> instances) override;
     std::future<Resumed> resume(ResumeRequest request) override;
     std::future<Cancelled> cancel(CancelRequest request) override;
+    std::future<StepDecided> decide(StepDecision decision) override;
     std::future<Signalled> signal(SignalRequest request) override;
     std::future<Moved> move(MoveRequest request) override;
     std::future<Purged> purge(PurgeRequest request) override;

@@ -49,6 +49,9 @@ class CallBeforeIntent : public Store {
         hand_in();
         return store_.resume(std::move(request));
     }
+    std::future<StepDecided> decide(StepDecision decision) override {
+        return store_.decide(std::move(decision));
+    }
     std::future<Signalled> signal(SignalRequest request) override {
         return store_.signal(std::move(request));
     }

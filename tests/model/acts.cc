@@ -1,6 +1,7 @@
 // The acts of a script.
 #include "tests/model/acts.h"
 
+#include "engine/entries.h"
 #include "engine/inspect.h"
 
 namespace steplog::testing {
@@ -289,7 +290,41 @@ std::string Simulation::any_instance(Dice& dice) const {
     return which->second.id;
 }
 
+// A step that has no effect, or whose effect has happened, as a person may find out, is given the
+// result that it would have had; all else is refused.
+void Simulation::decide(Dice& dice) {
+    StepDecision decision{.instance = dice.below(20) ? any_instance(dice) : "nobody",
+                          .step = "no such step",
+                          .result = "null",
+                          .actor = "somebody"};
+    const ReferenceInstance* instance = watch_.truth().find(decision.instance);
+    const auto errand = instance ? errand_of(*instance) : std::nullopt;
+    const auto planned = errand ? errand->step(instance->step) : std::nullopt;
+    const bool known =
+        planned && planned->kind != StepKind::sleep &&
+        (planned->kind == StepKind::idle || outside_.effects_of(planned->entity) > 0);
+    if (known) {
+        decision.step = planned->name;
+        decision.result = to_text(Outside::answer_of(*planned));
+    } else if (instance && !instance->log.empty() && !instance->log.front().step.empty() &&
+               instance->finished(instance->log.front().step)) {
+        decision.step = instance->log.front().step;
+    }
+    if (dice.below(2)) decision.reason = "ticket 8";
+    const std::string id = decision.instance;
+    try {
+        if (!life_->store().decide(std::move(decision)).get().refused.empty()) return;
+        ++played_.decided;
+    } catch (const StoreError& error) {
+        failed(error);
+        // It may have been written all the same.
+        if (!vfs_.is_cut() && !vfs_.has_failed()) return;
+    }
+    outside_.decided(id, nullptr, false);
+}
+
 void Simulation::resume_one(Dice& dice) {
+    if (dice.below(5) == 0) return decide(dice);
     const std::string id = dice.below(20) ? any_instance(dice) : "nobody";
     if (!id.empty()) resume(id);
 }

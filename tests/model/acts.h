@@ -46,6 +46,7 @@ class Simulation {
     void set_clock(Dice& dice);
     void cut_power(Dice& dice);
     void take_over(std::uint64_t luck);
+    void decide(Dice& dice);
     void resume_one(Dice& dice);
     void resume(const std::string& id);
     void resume_all(Dice& dice);

@@ -26,6 +26,9 @@ class Forwarding : public Store {
     std::future<Resumed> resume(ResumeRequest request) override {
         return store_.resume(std::move(request));
     }
+    std::future<StepDecided> decide(StepDecision decision) override {
+        return store_.decide(std::move(decision));
+    }
     std::future<Signalled> signal(SignalRequest request) override {
         return store_.signal(std::move(request));
     }

@@ -125,6 +125,7 @@ class Reference {
     Resumed resume(std::int64_t now_ms, const ResumeRequest& request);
     Cancelled cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request);
     Signalled signal(std::int64_t now_ms, const SignalRequest& request);
+    StepDecided decide(std::int64_t now_ms, const StepDecision& decision);
     Moved move(std::int64_t owner, std::int64_t now_ms, const MoveRequest& request);
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);

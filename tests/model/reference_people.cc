@@ -72,6 +72,56 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
     return "";
 }
 
+StepDecided Reference::decide(std::int64_t now_ms, const StepDecision& decision) {
+    const Instance* found = find(decision.instance);
+    if (!found) return {"not found"};
+    Instance& instance = instances_.at(found->seq);
+    const bool between_attempts =
+        instance.state == State::sleeping &&
+        (instance.waits_for == WaitsFor::retry || instance.waits_for == WaitsFor::circuit);
+    if (instance.state != State::stuck && !between_attempts) return {"not in such a state"};
+    if (instance.error_code == "log_damaged") return {"log_damaged"};
+    const ReferenceEntry* last = nullptr;
+    bool is_step = false;
+    for (const ReferenceEntry& entry : instance.log) {
+        if (entry.step != decision.step) continue;
+        if (entry.kind == EntryKind::completed || entry.kind == EntryKind::skipped)
+            return {"finished"};
+        is_step = is_step || entry.kind == EntryKind::started || entry.kind == EntryKind::retried ||
+                  entry.kind == EntryKind::failed;
+        last = &entry;
+    }
+    const bool stuck_there =
+        last && last->kind == EntryKind::stuck && instance.step == decision.step;
+    if (last && last->kind == EntryKind::failed) return {"failed"};
+    if (!is_step && !stuck_there) return {"no such step"};
+
+    Json said = {{"by", decision.actor}, {"was", to_string(instance.state)}};
+    if (!instance.error_code.empty()) said["was_code"] = instance.error_code;
+    if (!decision.reason.empty()) said["reason"] = decision.reason;
+    if (!decision.result) {
+        said["code"] = decision.code;
+        said["error"] = decision.message;
+    }
+    append(instance, now_ms,
+           {.step = decision.step,
+            .kind = decision.result ? EntryKind::skipped : EntryKind::failed,
+            .data = std::move(said),
+            .payload = decision.result});
+    for (auto& [key, once] : once_keys_)
+        if (once.state == "claimed" && once.instance == instance.seq && once.step == decision.step)
+            settle_once(instance, now_ms,
+                        {.key = key,
+                         .completed = decision.result.has_value(),
+                         .for_good = true,
+                         .result = decision.result});
+    ++audited_;
+    put_back_to_work(instance, now_ms);
+    instance.deaths = 0;
+    instance.attempt = 0;
+    return {};
+}
+
 Cancelled Reference::cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request) {
     acting_ = owner;
     Cancelled cancelled;

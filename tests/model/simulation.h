@@ -67,7 +67,7 @@ struct Played {
     std::string kind;  // of the first finding; "": none
     std::vector<std::string> findings;
     std::vector<std::string> story;  // when it was told
-    int lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0,
+    int lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0, decided = 0,
         forgotten = 0, effects = 0;
     std::int64_t store_calls = 0;
     bool clean() const { return findings.empty(); }

@@ -65,6 +65,10 @@ std::string said(const Signalled& signalled) {
     return fmt::format("duplicate {} refused {}", signalled.duplicate, !signalled.refused.empty());
 }
 
+std::string said(const StepDecided& decided) {
+    return fmt::format("refused {}", !decided.refused.empty());
+}
+
 std::string said(const std::optional<Awaited>& awaited) {
     if (!awaited) return "nothing";
     return fmt::format("{} {}", static_cast<int>(awaited->kind), said(awaited->payload));
@@ -364,6 +368,17 @@ std::future<Cancelled> WatchedStore::cancel(CancelRequest request) {
         std::move(what), std::move(real),
         [this, request = std::move(request)](Reference& r) {
             return r.cancel(owner_, watch_.now_ms(), request);
+        },
+        false);
+}
+
+std::future<StepDecided> WatchedStore::decide(StepDecision decision) {
+    auto real = real_.decide(decision);
+    std::string what = fmt::format("decide about {} of {}", decision.step, decision.instance);
+    return hand_in<StepDecided>(
+        std::move(what), std::move(real),
+        [this, decision = std::move(decision)](Reference& r) {
+            return r.decide(watch_.now_ms(), decision);
         },
         false);
 }

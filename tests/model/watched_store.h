@@ -25,6 +25,7 @@ class WatchedStore : public Store {
     std::future<Resumed> resume(ResumeRequest request) override;
     std::future<Purged> purge(PurgeRequest request) override;
     std::future<Cancelled> cancel(CancelRequest request) override;
+    std::future<StepDecided> decide(StepDecision decision) override;
     std::future<Moved> move(MoveRequest request) override;
     std::future<Signalled> signal(SignalRequest request) override;
     std::future<Rotated> rotate_keys(RotateRequest request) override;

@@ -212,6 +212,64 @@ TEST_F(AdminProgram, MovesThroughTheRunningServerToVersionsThatItHas) {
               "the program that runs has no version 3 of workflow order");
 }
 
+TEST_F(AdminProgram, SkipsAndFailsStepsWithTheServerStopped) {
+    shop.close();
+    const Finished done = admin({"skip", "evt_lost", "--step", "pay", "--result",
+                                 R"({"receipt":"by hand"})", "--reason", "ticket 7"});
+    EXPECT_EQ(done.exit.code, 0) << done.errors;
+    EXPECT_EQ(done.output, "skipped pay of order/evt_lost: it goes on\n");
+    const std::string file = shop.database() + ".json";
+    std::ofstream(file) << R"({"receipt":"from a file"})";
+    const Json refused = json({"skip", "evt_down", "--step", "reserve", "--result", "@" + file}, 1);
+    EXPECT_THAT(refused.at("refused").get<std::string>(), HasSubstr("finished"));
+    EXPECT_EQ(
+        json({"fail", "evt_down", "--step", "pay", "--message", "the bank is gone"}).at("done"),
+        true);
+    shop.house.run_to_the_end();
+    EXPECT_EQ(shop.house.state("order/evt_lost"), "completed");
+    EXPECT_EQ(shop.house.error_code("order/evt_down"), "decided");
+    EXPECT_EQ(shop.house.sql("SELECT group_concat(actor||' '||action) FROM audit WHERE action IN "
+                             "('skip','fail')"),
+              me + " skip," + me + " fail");
+    shop.close();
+    EXPECT_THAT(shop.inspect({"show", "evt_lost"}).output, HasSubstr("by hand"));
+    EXPECT_EQ(shop.inspect({"check"}).exit.code, 0);
+    EXPECT_EQ(admin({"skip", "evt_down", "--step", "pay", "--result", "{"}).exit.code, 2);
+    EXPECT_EQ(admin({"skip", "evt_down", "--step", "pay"}).exit.code, 2);
+    EXPECT_EQ(admin({"skip", "evt_down", "--step", "pay", "--result", "@/none"}).exit.code, 1);
+}
+
+TEST_F(AdminProgram, StartsAndRetriesWithTheServerStopped) {
+    shop.close();
+    const Finished done = admin({"start", "order", "--id", "order/by-hand", "--input", "{}"});
+    EXPECT_EQ(done.exit.code, 0) << done.errors;
+    EXPECT_EQ(done.output, "started order/by-hand\n");
+    const Finished again = admin({"start", "order", "--id", "order/by-hand"});
+    EXPECT_EQ(again.exit.code, 1);
+    EXPECT_THAT(again.errors, HasSubstr("was started before"));
+    const Json fresh = json({"start", "order"});
+    EXPECT_THAT(fresh.at("instance").get<std::string>(), ::testing::StartsWith("order/"));
+    const Json retried = json({"retry-now", "evt_down", "evt_odd"}, 1);
+    EXPECT_EQ(retried.at("retried"), 1);
+    EXPECT_EQ(retried.at("skipped").size(), 1u);
+    shop.house.run_to_the_end();  // the program's clock is years ahead of the shop's
+    EXPECT_EQ(shop.house.state("order/by-hand"), "completed");
+    EXPECT_EQ(shop.house.sql("SELECT count(*) FROM audit WHERE action IN ('start','retry-now')"),
+              "3");
+}
+
+TEST_F(AdminProgram, StartsAndSkipsThroughTheRunningServer) {
+    const auto server = serve();
+    EXPECT_EQ(json({"start", "order", "--input", R"({"what":"odd"})"}).at("started"), true);
+    EXPECT_EQ(json({"start", "order", "--version", "7"}, 1).at("refused"),
+              "the program that runs has no version 7 of workflow order; it has 1");
+    EXPECT_THAT(json({"start", "nothing"}, 1).at("refused").get<std::string>(),
+                HasSubstr("no workflow nothing; it has order"));
+    EXPECT_EQ(json({"skip", "evt_lost", "--step", "pay", "--result", "null"}).at("done"), true);
+    shop.house.engine().run_until_idle();
+    EXPECT_EQ(shop.house.state("order/evt_lost"), "completed");
+}
+
 TEST_F(AdminProgram, PausesTriggersAndPreviewsSchedules) {
     shop.define_schedules();
     shop.close();

@@ -2,6 +2,11 @@
 // what changes in a database is done by its owner (common/owner.h).
 #include <fmt/format.h>
 
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "engine/json_guard.h"
 #include "engine/rfc3339.h"
 #include "engine/wal_file.h"
 #include "tools/admin/verb.h"
@@ -17,6 +22,10 @@ constexpr const char* examples = R"(Examples:
   workflow-admin purge --older-than 90d --plan
   workflow-admin purge --older-than 90d --reason 'the disk is getting full'
   workflow-admin cancel evt_1Abc --reason 'refunded, ticket 4711'
+  workflow-admin start nightly_report --input '{"day":"2026-01-31"}' --reason 'ticket 4711'
+  workflow-admin retry-now evt_1Abc
+  workflow-admin skip evt_1Abc --step send_email --result '{"id":"sent by hand"}'
+  workflow-admin fail evt_1Abc --step send_email --message 'the address does not exist'
   workflow-admin move evt_1Abc --to-version 3
   workflow-admin signal order/42 approved --payload '{"by":"ada"}'
   workflow-admin forget cus_123 --plan
@@ -46,6 +55,29 @@ void add_reason(CLI::App& verb, Admin& admin) {
         ->type_name("TEXT");
 }
 
+std::string why_not_json(const std::string& text, std::size_t bytes_max) {
+    std::string why;
+    if (text.size() > bytes_max) return fmt::format("wants at most {} KiB", bytes_max / 1024);
+    return parse_guarded(text, why) ? ""
+                                    : fmt::format("wants JSON, a text in double quotes: {}", why);
+}
+
+std::string json_argument(const std::string& given, std::size_t bytes_max) {
+    if (given != "-" && !given.starts_with('@')) return given;
+    std::string text, from = "the standard input";
+    if (given == "-") {
+        text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    } else {
+        from = given.substr(1);
+        std::ifstream file(from, std::ios::binary);
+        if (!file) throw Failure(fmt::format("{} cannot be read: give a file of JSON", from));
+        text.assign(std::istreambuf_iterator<char>(file), {});
+    }
+    if (const std::string why = why_not_json(text, bytes_max); !why.empty())
+        throw Failure(fmt::format("{} {}", from, why));
+    return text;
+}
+
 void tell_of_kept_wal(const Admin& admin, Ms older_than, Json& result) {
     const auto kept = find_kept_wal(admin.common.database);
     if (!kept || admin.clock.now_ms() - kept->kept_at_ms < older_than.count()) return;
@@ -70,6 +102,10 @@ int run(int argc, char** argv) {
     add_purge(app, admin);
     add_cancel(app, admin);
     add_kill(app, admin);
+    add_start(app, admin);
+    add_retry_now(app, admin);
+    add_skip(app, admin);
+    add_fail(app, admin);
     add_move(app, admin);
     add_signal(app, admin);
     add_forget(app, admin);

@@ -1,14 +1,11 @@
 // workflow-admin signal ID NAME: sends one instance a message that its workflow waits for, or will.
 #include <fmt/format.h>
 
-#include <iostream>
-#include <iterator>
 #include <memory>
 
 #include "engine/commands.h"
 #include "engine/inspect_json.h"
 #include "engine/inspect_redact.h"
-#include "engine/json_guard.h"
 #include "tools/admin/verb.h"
 #include "tools/common/named.h"
 
@@ -19,24 +16,8 @@ struct SignalOptions {
     std::string instance, name, payload = "null", dedupe_id;
 };
 
-std::string why_not_json(const std::string& text) {
-    std::string why;
-    if (text.size() > signal_bytes_max)
-        return fmt::format("wants at most {} KiB", signal_bytes_max / 1024);
-    return parse_guarded(text, why) ? ""
-                                    : fmt::format("wants JSON, a text in double quotes: {}", why);
-}
-
-std::string payload_of(const SignalOptions& options) {
-    if (options.payload != "-") return options.payload;
-    const std::string text(std::istreambuf_iterator<char>(std::cin), {});
-    if (const std::string why = why_not_json(text); !why.empty())
-        throw Failure("the standard input " + why);
-    return text;
-}
-
 int signal(Admin& admin, const SignalOptions& options) {
-    const std::string payload = payload_of(options);
+    const std::string payload = json_argument(options.payload, signal_bytes_max);
     const Named named = [&] {
         Inspector inspector(admin.common.database, admin.clock);
         return resolve(inspector, {options.instance}, admin_program);
@@ -80,8 +61,11 @@ void add_signal(CLI::App& app, Admin& admin) {
                                                      : std::string();
         });
     verb->add_option("--payload", options->payload,
-                     "what it brings, as JSON; - reads it from the standard input")
-        ->check([](const std::string& text) { return text == "-" ? "" : why_not_json(text); })
+                     "what it brings, as JSON; @FILE reads a file, - the standard input")
+        ->check([](const std::string& text) {
+            const bool elsewhere = text == "-" || text.starts_with('@');
+            return elsewhere ? "" : why_not_json(text, signal_bytes_max);
+        })
         ->type_name("JSON");
     verb->add_option("--id", options->dedupe_id,
                      "your own id for it: a second one with the same id changes nothing")

@@ -36,12 +36,23 @@ void add_reason(CLI::App& verb, Admin& admin);
 /// is and it is at least so old, and how to be rid of it; names it in `result` too.
 void tell_of_kept_wal(const Admin& admin, Ms older_than, Json& result);
 
+/// What is wrong with a text that should be JSON of at most so many bytes; "" for nothing.
+std::string why_not_json(const std::string& text, std::size_t bytes_max);
+
+/// The JSON that was given for an option: itself, for "-" the standard input, for "@FILE" a file's.
+/// Throws Failure with a sentence.
+std::string json_argument(const std::string& given, std::size_t bytes_max);
+
 void add_backup(CLI::App& app, Admin& admin);
 void add_verify(CLI::App& app, Admin& admin);
 void add_purge(CLI::App& app, Admin& admin);
 void add_cancel(CLI::App& app, Admin& admin);
 void add_kill(CLI::App& app, Admin& admin);
 void add_move(CLI::App& app, Admin& admin);
+void add_start(CLI::App& app, Admin& admin);
+void add_retry_now(CLI::App& app, Admin& admin);
+void add_skip(CLI::App& app, Admin& admin);
+void add_fail(CLI::App& app, Admin& admin);
 void add_signal(CLI::App& app, Admin& admin);
 void add_forget(CLI::App& app, Admin& admin);
 void add_rotate_key(CLI::App& app, Admin& admin);
