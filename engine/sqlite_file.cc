@@ -140,6 +140,13 @@ SqliteFile::SqliteFile(const fs::path& path, const std::string& vfs, const std::
             throw OpenError(
                 fmt::format("{} is damaged ({}): restore a backup", path.string(), error.what()));
         if (code == SQLITE_FULL) throw OpenError(no_room_to_open(path));
+        if (code == SQLITE_BUSY)
+            throw OpenError(fmt::format(
+                "{} is being written by another program, which holds no lock of ours (a "
+                "database tool, or a server that was stopped in the middle of a write "
+                "and whose .lock file was removed): end it, and start again; fuser {} "
+                "says which it is",
+                path.string(), path.string()));
         throw OpenError(fmt::format("cannot open {}: {} (SQLite code {})", path.string(),
                                     error.what(), error.getExtendedErrorCode()));
     }

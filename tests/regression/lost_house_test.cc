@@ -130,5 +130,23 @@ TEST_F(LostHouse, IsNotOpenedWhileAReaderKeepsTheOldWalFromBeingMadeSafe) {
     EXPECT_EQ(accept(*open(), "evt_1"), "accepted");
 }
 
+// The third story: a server was stopped (SIGSTOP) in the middle of a write and its lock file
+// removed; the next one could not have the file, and said only that it was locked.
+TEST_F(LostHouse, IsNotOpenedInTheMiddleOfAnothersWriteAndSaysWhatToDo) {
+    open().reset();
+    SQLite::Database writer(database_, SQLite::OPEN_READWRITE);
+    writer.exec("BEGIN IMMEDIATE");
+    try {
+        open();
+        ADD_FAILURE() << "it was opened all the same";
+    } catch (const OpenError& error) {
+        const std::string what = error.what();
+        EXPECT_NE(what.find("is being written by another program"), std::string::npos) << what;
+        EXPECT_NE(what.find("end it, and start again"), std::string::npos) << what;
+    }
+    writer.exec("ROLLBACK");
+    EXPECT_EQ(accept(*open(), "evt_1"), "accepted");
+}
+
 }  // namespace
 }  // namespace steplog

@@ -1,7 +1,9 @@
 // What is done to processes and files while they work: a stop for longer than a lease, two servers
 // on one file, SIGTERM under load, files removed, replaced, damaged and cut short.
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -31,6 +33,35 @@ class Processes : public StormWorld {
         const auto deadline = SteadyClock::now() + 20s;
         while (requests() < until && SteadyClock::now() < deadline)
             ASSERT_TRUE(lives(2ms)) << log();
+    }
+    bool is_stopped() const {
+        std::ifstream stat(fmt::format("/proc/{}/stat", pid()));
+        std::string text;
+        std::getline(stat, text);
+        return text.find(") T ") != text.npos;
+    }
+    // Whether somebody has a transaction of the write-ahead log open, for reading or writing, or
+    // is emptying it: its locks are bytes 120 to 127 of the index.
+    bool is_in_a_transaction() const {
+        const int index = ::open(part("-shm").c_str(), O_RDONLY | O_CLOEXEC);
+        struct flock wanted {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 120, .l_len = 8, .l_pid = 0
+        };
+        EXPECT_EQ(fcntl(index, F_GETLK, &wanted), 0);
+        ::close(index);
+        return wanted.l_type != F_UNLCK;
+    }
+    // Nobody can write while it is stopped in the middle of a transaction, so: not there.
+    void stop_between_transactions() {
+        const auto deadline = SteadyClock::now() + 20s;
+        for (;;) {
+            server_->signal(SIGSTOP);
+            while (!is_stopped()) std::this_thread::sleep_for(100us);
+            if (!is_in_a_transaction()) return;
+            ASSERT_LT(SteadyClock::now(), deadline) << "always in a transaction";
+            server_->signal(SIGCONT);
+            std::this_thread::sleep_for(500us);
+        }
     }
     // Another server for the same database, at another address, to its end.
     Finished start_second() {
@@ -62,7 +93,7 @@ TEST_F(Processes, StoppedAndSucceededAsAZombieWriteNothingMore) {
     set("STEPLOG_LEASE", "1s");
     start_loaded(10);
     wait_for_requests(10);
-    server_->signal(SIGSTOP);
+    stop_between_transactions();
     // While it lives, stopped or not, nobody can take its place …
     const auto begin = SteadyClock::now();
     EXPECT_EQ(start_second().exit.code, 1);
