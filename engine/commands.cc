@@ -73,6 +73,12 @@ Json carry_out_forget(Store& store, const Json& command, const std::string& acto
     return json_of(answer);
 }
 
+Json carry_out_provider(Store& store, const Json& command, const std::string& actor) {
+    ProviderChange change = parse_provider_command(command);
+    change.actor = actor;
+    return json_of(store.change_provider(std::move(change)).get());
+}
+
 // Every command by its name.
 struct Command {
     std::string_view name;
@@ -84,6 +90,7 @@ constexpr Command commands[] = {
     {"rotate-key", carry_out_rotate}, {"schedule", carry_out_schedule},
     {"signal", carry_out_signal},     {"move", carry_out_move},
     {"start", carry_out_start},       {"decide", carry_out_decide},
+    {"provider", carry_out_provider},
 };
 
 }  // namespace

@@ -149,6 +149,18 @@ Json json_of(const ScheduleChanged& changed);
 /// The inverse. Throws std::invalid_argument.
 ScheduleChanged parse_schedule_changed(const Json& json);
 
+/// {"command":"provider","change":"pause"|"unpause","provider"} and, where there is one, "reason".
+Json provider_command(const ProviderChange& change);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+ProviderChange parse_provider_command(const Json& command);
+
+/// {"refused","parked"}
+Json json_of(const ProviderChanged& changed);
+
+/// The inverse. Throws std::invalid_argument.
+ProviderChanged parse_provider_changed(const Json& json);
+
 inline constexpr int rotate_limit_max = 10'000;  // data keys in one transaction
 inline constexpr int purge_limit_max = 10'000;   // in one transaction, however many are asked for
 

@@ -20,6 +20,19 @@ std::int64_t later(std::int64_t now_ms, Ms duration) {
 
 }  // namespace
 
+void tell_breakers(const Surroundings& surroundings, const std::vector<BreakerNews>& news) {
+    if (!surroundings.observe) return;
+    for (const BreakerNews& one : news) {
+        const char* what = one.change == BreakerChange::recovered ? "breaker_closed"
+                           : one.change == BreakerChange::opened  ? "breaker_opened"
+                                                                  : "breaker_opened_again";
+        surroundings.observe({.instance = "provider:" + one.provider,
+                              .what = what,
+                              .error_code = one.code,
+                              .error = one.our_key ? "it does not take our key" : ""});
+    }
+}
+
 Context::Context(const Surroundings& surroundings, Claimed claimed)
     : surroundings_(surroundings),
       claimed_(std::move(claimed)),
@@ -490,7 +503,7 @@ void Context::settle_handed_in() {
             } else if (replay_->handed_in_result.wait_for(Ms(0)) != std::future_status::ready) {
                 surroundings_.store->flush();
             }
-            replay_->handed_in_result.get();
+            tell_breakers(surroundings_, replay_->handed_in_result.get().breakers);
             replay_->handed_in.reset();
         } catch (const StoreError& error) {
             wait_or_abandon(error);
@@ -500,6 +513,7 @@ void Context::settle_handed_in() {
 
 void Context::prepare(Advance& advance) {
     advance.takes_back = claimed_.cancelling || replay_->undoing;
+    advance.flow = surroundings_.flow;
     advance.entries.insert(advance.entries.begin(), replay_->recorded.begin(),
                            replay_->recorded.end());
 }
@@ -514,7 +528,7 @@ Advanced Context::commit(Advance advance) {
         bool outcome_lost = false;
         if (replay_->handed_in) {
             try {
-                replay_->handed_in_result.get();
+                tell_breakers(surroundings_, replay_->handed_in_result.get().breakers);
                 replay_->handed_in.reset();
             } catch (const StoreError& error) {
                 outcome_lost = true;
@@ -525,8 +539,10 @@ Advanced Context::commit(Advance advance) {
         if (outcome_lost) settle_handed_in();
         try {
             Advanced advanced = result.get();
-            // A once key that is not ours has the whole advance wait.
-            if (!advanced.once || advanced.once->kind == OnceVerdict::Kind::granted)
+            tell_breakers(surroundings_, advanced.breakers);
+            // A once key that is not ours, or a breaker, has the whole advance wait.
+            if (!advanced.held_back &&
+                (!advanced.once || advanced.once->kind == OnceVerdict::Kind::granted))
                 replay_->recorded.clear();
             if (!advanced.cancelled) return advanced;
             observe("", "cancelled", 0);

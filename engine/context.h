@@ -52,7 +52,7 @@ struct StepOptions {
     std::optional<int> attempts_max = {};
     std::optional<RetryPolicy> retry = {};   // absent: the engine's default
     std::optional<Ms> attempt_timeout = {};  // absent: the engine's default
-    std::string provider = {};               // "stripe": for operators and for limits
+    std::string provider = {};               // "stripe": for operators and its circuit breaker
     Repeat repeat = Repeat::at_least_once;
     Ms idempotency_window{0};  // how long the provider honours the key; 0: not at all
     std::string once = {};     // finished by any instance, never repeated by another
@@ -193,7 +193,13 @@ struct Surroundings {
     std::function<void()> due_now = {};  // something just became due for another worker
     std::stop_token draining = {};       // requested: begin no further step
     std::stop_token ending = {};         // requested: end the running attempt soon
+    std::shared_ptr<const FlowPolicy> flow =
+        {};  // what providers are allowed; absent: the defaults
 };
+
+/// Tells of breakers that opened or recovered: "breaker_opened", "breaker_opened_again" and
+/// "breaker_closed", with "provider:<name>" in an instance's place.
+void tell_breakers(const Surroundings& surroundings, const std::vector<BreakerNews>& news);
 
 /// One call of a workflow's function: the steps of its instance, and all else that must be the same
 /// when the function is called again.

@@ -26,6 +26,7 @@ struct Engine::Impl {
           clock(the_clock),
           registry(std::move(the_registry)),
           options(std::move(the_options)),
+          flow(std::make_shared<const FlowPolicy>(options.flow)),
           surroundings{&store,
                        registry,
                        clock,
@@ -39,13 +40,15 @@ struct Engine::Impl {
                            look_soon();
                        },
                        draining.get_token(),
-                       ending.get_token()},
+                       ending.get_token(),
+                       flow},
           worker(surroundings) {}
 
     Store& store;
     Clock& clock;
     const Registry registry;
     const EngineOptions options;
+    const std::shared_ptr<const FlowPolicy> flow;
     std::stop_source draining;
     std::stop_source ending;
     const Surroundings surroundings;
@@ -128,7 +131,7 @@ struct Engine::Impl {
                 lock.unlock();
                 ClaimResult result;
                 try {
-                    result = store.claim({.limit = limit, .busy = busy}).get();
+                    result = store.claim({.limit = limit, .busy = busy, .flow = flow}).get();
                 } catch (const StoreError& error) {
                     // A claim that is refused would be refused for ever, and nobody be claimed any
                     // more: the file is damaged, and a start says so.
@@ -138,6 +141,7 @@ struct Engine::Impl {
                     pause = full_pause;
                 }
                 tell_schedules(surroundings, result.schedules);
+                tell_breakers(surroundings, result.breakers);
                 lock.lock();
                 free += limit - static_cast<int>(result.claimed.size());
                 for (Claimed& claimed : result.claimed) give(std::move(claimed));
@@ -216,7 +220,9 @@ Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance
     if (stopping()) throw StoreError(StoreError::Kind::closed, "the engine is stopping");
     if (instance)
         instance->version = impl_->registry.version_for(instance->workflow, instance->version);
-    const bool promised = instance && impl_->promise_worker();
+    // What is limited in number is claimed like what has waited: that is where it is counted.
+    const bool limited = instance && impl_->flow->running_max_of(instance->workflow) > 0;
+    const bool promised = instance && !limited && impl_->promise_worker();
     const auto take_back = [&] {
         if (!promised) return;
         std::lock_guard lock(impl_->mutex);
@@ -319,8 +325,9 @@ bool Engine::stopping() const { return impl_->draining.stop_requested(); }
 int Engine::run_until_idle() {
     int ran = 0;
     while (true) {
-        ClaimResult due = impl_->store.claim({.limit = 1, .busy = 0}).get();
+        ClaimResult due = impl_->store.claim({.limit = 1, .busy = 0, .flow = impl_->flow}).get();
         tell_schedules(impl_->surroundings, due.schedules);
+        tell_breakers(impl_->surroundings, due.breakers);
         if (due.claimed.empty()) {
             // What was due has ended in the claim itself, cancelled or as poison: look at the next.
             if (due.next_due_ms && *due.next_due_ms <= impl_->clock.now_ms()) continue;

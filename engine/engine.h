@@ -17,6 +17,7 @@ struct EngineOptions {
     int workers = 64;  // threads that run steps; 0: none, the caller uses run_until_idle
     Ms lease = std::chrono::seconds(30);
     StepDefaults steps = {};
+    FlowPolicy flow = {};  // breakers, and how many at a time
     std::function<void(const Transitioned&)> on_transition = {};  // any thread; must not block
     std::function<void(const std::string&)> on_fatal = {};  // the store failed: end the process
     EffectSeam* effects = nullptr;  // how effects are called, for tests and tracing; outlives it

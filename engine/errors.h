@@ -14,12 +14,18 @@ namespace steplog {
 /// happened all the same; when in doubt, unknown. `message` never holds personal data or secrets.
 class RetryableError : public std::runtime_error {
   public:
+    /// Whose trouble it is. `provider`: it is out of order, which counts towards its breaker.
+    /// `request`: the provider works, and this request has to wait. `our_key`: it does not take our
+    /// credentials, which opens its breaker at once.
+    enum class Trouble { provider, request, our_key };
     struct Details {
         std::string code = "unavailable";  // short, stable, for filters: "rate_limited", "timeout"
         Outcome outcome = Outcome::unknown;
         std::optional<Ms> retry_after = {};  // the provider's wish; used instead of the backoff
         bool remembered = false;   // the provider stored this answer under the idempotency key
         bool interrupted = false;  // by our own shutdown: uses up no attempt
+        Trouble trouble = Trouble::provider;
+        std::string provider = {};  // whose; absent: the step's
     };
     RetryableError(const std::string& message, Details details)
         : std::runtime_error(message), details_(std::move(details)) {}

@@ -55,7 +55,8 @@ Candidates find_candidates(Statements& statements, const std::string& text) {
 bool may_be_resumed(const InstanceRow& row) {
     return row.state == State::stuck ||
            (row.state == State::sleeping &&
-            (row.waits_for == WaitsFor::retry || row.waits_for == WaitsFor::circuit));
+            (row.waits_for == WaitsFor::retry ||
+             (row.waits_for == WaitsFor::circuit && !is_slot_detail(row.waits_detail))));
 }
 
 std::string why_not_resumable(const InstanceRow& row) {

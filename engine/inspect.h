@@ -95,6 +95,18 @@ struct InstanceDetail {
     Explanation why;
 };
 
+/// A provider's breaker that is not closed, or closed after failures in a row.
+struct BreakerView {
+    std::string provider;
+    BreakerState state = BreakerState::closed;
+    int failures = 0;         // in a row
+    std::int64_t parked = 0;  // instances that wait for it to close
+    std::optional<std::int64_t> opened_at_ms;
+    std::optional<std::int64_t> next_at_ms;  // when an instance tries, or more are released
+    std::optional<std::int64_t> held_at_ms;  // paused by a person since
+    std::string reason;                      // code of the failure that opened it
+};
+
 /// The whole database in numbers. Times are Unix milliseconds.
 struct Stats {
     std::map<State, std::int64_t> by_state;  // every state, also those with none
@@ -110,6 +122,7 @@ struct Stats {
     };
     std::vector<Group> stuck;                    // largest first
     std::map<std::string, std::int64_t> events;  // by disposition
+    std::vector<BreakerView> breakers;           // by provider
     std::int64_t database_bytes = 0, wal_bytes = 0;
     bool owned = false;  // a server (or command) has the database's lock
     std::string owner_program;
@@ -120,6 +133,7 @@ struct Stats {
 struct Backlog {
     std::map<State, std::int64_t> by_state;        // every unfinished state, also those with none
     std::optional<std::int64_t> oldest_due_at_ms;  // of those that no worker has taken yet
+    std::vector<BreakerView> breakers;             // by provider
 };
 
 /// Everything that is known of one customer.

@@ -2,6 +2,7 @@
 // with the file, so that it can be asked every few seconds.
 #include "engine/inspect.h"
 #include "engine/inspect_file.h"
+#include "engine/inspect_rows.h"
 
 namespace steplog {
 namespace {
@@ -43,6 +44,7 @@ Backlog Inspector::backlog() {
                   "SELECT min(due_at_ms) FROM instances WHERE due_at_ms<=? AND state<>'running'",
                   clock_.now_ms());
         if (due.next()) backlog.oldest_due_at_ms = due.maybe_integer(0);
+        backlog.breakers = rows::read_breakers(statements);
         return backlog;
     });
 }

@@ -281,7 +281,12 @@ std::vector<Promise> promises() {
              "(state='sleeping' AND due_at_ms IS NULL AND waits_for IS NOT 'circuit' AND "
              "waits_for IS NOT 'pause') OR "
              "(state='waiting' AND due_at_ms IS NULL AND waits_for IS NOT 'signal' AND "
-             "waits_for IS NOT 'child' AND waits_for IS NOT 'once' AND waits_for IS NOT 'pause')",
+             "waits_for IS NOT 'child' AND waits_for IS NOT 'once' AND waits_for IS NOT 'pause') "
+             "OR "
+             "(waits_for='circuit' AND waits_detail NOT LIKE 'slot %' AND "
+             "NOT EXISTS (SELECT 1 FROM breakers b "
+             "WHERE b.provider=waits_detail AND b.state<>'closed' AND "
+             "(next_at_ms NOTNULL OR held_at_ms NOTNULL)))",
              count_instances)},
         {"finished_is_final",
          "what has ended is due for nothing, holds nothing and says when it ended",

@@ -153,6 +153,16 @@ Json json_of(const Stats& stats, std::int64_t now_ms) {
                          {"step", text_or_null(group.step)},
                          {"error_code", text_or_null(group.error_code)},
                          {"count", group.count}});
+    Json breakers = Json::array();
+    for (const BreakerView& breaker : stats.breakers)
+        breakers.push_back({{"provider", redact_text(breaker.provider)},
+                            {"state", to_string(breaker.state)},
+                            {"failures", breaker.failures},
+                            {"parked", breaker.parked},
+                            {"opened_at", time_or_null(breaker.opened_at_ms)},
+                            {"next_at", time_or_null(breaker.next_at_ms)},
+                            {"paused_at", time_or_null(breaker.held_at_ms)},
+                            {"reason", text_or_null(breaker.reason)}});
     Json owner = nullptr;
     if (stats.owned)
         owner = {{"program", stats.owner_program},
@@ -173,6 +183,7 @@ Json json_of(const Stats& stats, std::int64_t now_ms) {
             {"oldest_due_age_s", age_or_null(stats.oldest_due_at_ms, now_ms)},
             {"stuck", std::move(stuck)},
             {"events", stats.events},
+            {"breakers", std::move(breakers)},
             {"database_bytes", stats.database_bytes},
             {"wal_bytes", stats.wal_bytes},
             {"owner", std::move(owner)}};

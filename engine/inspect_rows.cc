@@ -51,6 +51,27 @@ EventRow read_event(const Query& query) {
     return row;
 }
 
+std::vector<BreakerView> read_breakers(Statements& statements) {
+    std::vector<BreakerView> breakers;
+    Query read(
+        statements,
+        "SELECT provider, state, failures, opened_at_ms, next_at_ms, held_at_ms, reason, "
+        "(SELECT count(*) FROM instances WHERE waits_for='circuit' AND waits_detail=provider) "
+        "FROM breakers ORDER BY provider");
+    while (read.next()) {
+        BreakerView& view = breakers.emplace_back();
+        view.provider = read.text(0);
+        view.state = parse_breaker_state(read.text(1)).value_or(BreakerState::open);
+        view.failures = static_cast<int>(read.integer(2));
+        view.opened_at_ms = read.maybe_integer(3);
+        view.next_at_ms = read.maybe_integer(4);
+        view.held_at_ms = read.maybe_integer(5);
+        view.reason = read.text(6);
+        view.parked = read.integer(7);
+    }
+    return breakers;
+}
+
 Payload read_payload(Payloads& payloads, const Query& query, int first_column) {
     if (query.is_null(first_column)) return {};
     auto body = payloads.open(query.integer(first_column), query.maybe_text(first_column + 1),

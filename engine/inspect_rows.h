@@ -35,6 +35,9 @@ inline constexpr const char* event_tables =
 
 EventRow read_event(const Query& query);
 
+/// Breakers that have a row, by provider.
+std::vector<BreakerView> read_breakers(Statements& statements);
+
 /// A payload from three columns: its number, its body and its data key.
 Payload read_payload(Payloads& payloads, const Query& query, int first_column);
 

@@ -76,6 +76,7 @@ void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
         stats.stuck.push_back({stuck.text(0), stuck.text(1), stuck.text(2), stuck.integer(3)});
         take_earlier(stats.oldest_stuck_at_ms, stuck.maybe_integer(4));
     }
+    stats.breakers = rows::read_breakers(statements);
     Query owner(statements,
                 "SELECT program, pid, started_at_ms FROM owners ORDER BY id DESC LIMIT 1");
     if (owner.next()) {

@@ -23,7 +23,7 @@ struct Facts {
     std::int64_t queued_behind = 0;             // in the line for the key that it holds
     std::string once_owner;                     // id of the instance that is at its once key
     bool in_doubt = false;                      // the last attempt's effect may have happened
-    std::string circuit;                        // what the provider's breaker says
+    std::optional<BreakerView> breaker;         // of the provider that it waits for
     std::string cancelled;                      // who ended it, where it stood, and why
     bool nobody_runs = false;                   // no server has the database
     std::optional<std::int64_t> lost_since_ms;  // restored: its next step may have run since then
@@ -89,20 +89,54 @@ Parts explain_stuck(const InstanceRow& row, const Facts& facts) {
     return parts;
 }
 
+// There are as many at work as may be.
+Parts explain_crowded(const InstanceRow& row, const Facts& facts) {
+    const auto [scope, name] = slot_of(row.waits_detail);
+    const bool workflow = scope == SlotOf::workflow;
+    Parts parts;
+    parts.what = fmt::format("is parked{} {} because as many {} {} as may at the same time",
+                             at_step(row), since(row, facts),
+                             workflow ? "instances of the workflow" : "steps of the provider",
+                             shown(name) + " run");
+    parts.next = "goes on when one of them has ended" + if_running(facts);
+    return parts;
+}
+
+Parts explain_parked(const InstanceRow& row, const Facts& facts) {
+    if (is_slot_detail(row.waits_detail)) return explain_crowded(row, facts);
+    const std::string provider = shown(row.waits_detail);
+    const bool paused = facts.breaker && facts.breaker->held_at_ms;
+    Parts parts;
+    parts.what = fmt::format(
+        "is parked{} {} because the provider {} {}{}", at_step(row), since(row, facts), provider,
+        paused ? fmt::format("was paused at {}", instant(*facts.breaker->held_at_ms))
+               : std::string("is out of order"),
+        with_error(row));
+    if (paused) {
+        parts.command = "workflow-admin unpause --provider " + row.waits_detail;
+        parts.how = "when it may be called again";
+        return parts;
+    }
+    parts.command = "workflow-resume " + row.id;
+    parts.how = "to try at once";
+    std::string tried;
+    if (facts.breaker && facts.breaker->state == BreakerState::half_open)
+        tried = fmt::format(": it is being tried, and those parked follow a few at a time");
+    else if (facts.breaker && facts.breaker->next_at_ms)
+        tried = fmt::format(": one instance tries it {}", until(*facts.breaker->next_at_ms, facts));
+    parts.next =
+        fmt::format("goes on when the provider answers again{}{}", tried, if_running(facts));
+    if (row.due_at_ms)
+        parts.next += fmt::format("; becomes stuck {}", until(*row.due_at_ms, facts));
+    return parts;
+}
+
 Parts explain_sleeping(const InstanceRow& row, const Facts& facts) {
+    if (row.waits_for == WaitsFor::circuit) return explain_parked(row, facts);
     Parts parts;
     const std::string wakes =
         row.due_at_ms ? until(*row.due_at_ms, facts) : std::string("at a time nobody has set");
-    if (row.waits_for == WaitsFor::circuit) {
-        parts.what =
-            fmt::format("is parked{} {} because the provider {} is out of order{}", at_step(row),
-                        since(row, facts), shown(row.waits_detail), with_error(row));
-        parts.next = fmt::format("goes on when the provider answers again{}{}", facts.circuit,
-                                 if_running(facts));
-        if (row.due_at_ms) parts.next = fmt::format("tries again {}{}", wakes, if_running(facts));
-        parts.command = "workflow-resume " + row.id;
-        parts.how = "to try at once";
-    } else if (row.waits_for == WaitsFor::timer) {
+    if (row.waits_for == WaitsFor::timer) {
         parts.what = fmt::format("sleeps{} {} because its workflow wants to wait", at_step(row),
                                  since(row, facts));
         parts.next = fmt::format("goes on {}{}", wakes, if_running(facts));
@@ -327,12 +361,9 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
                    row.waits_detail);
         if (once.next()) facts.once_owner = once.text(0);
     }
-    if (row.waits_for == WaitsFor::circuit) {
-        Query breaker(statements, "SELECT probe_at_ms FROM breakers WHERE provider=?",
-                      row.waits_detail);
-        if (breaker.next() && !breaker.is_null(0))
-            facts.circuit = fmt::format(", which is tried {}", until(breaker.integer(0), facts));
-    }
+    if (row.waits_for == WaitsFor::circuit)
+        for (BreakerView& breaker : rows::read_breakers(statements))
+            if (breaker.provider == row.waits_detail) facts.breaker = std::move(breaker);
     if (!is_finished(row.state) && row.state != State::stuck)
         facts.nobody_runs = nobody_has(file_->path());
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "engine/entries.h"
 
 namespace steplog {
@@ -149,8 +151,11 @@ void Context::ParallelRun::put_off(Advance parting) {
     const bool stuck = to.to == State::stuck;
     if (to.delay) to.due_at_ms = now + std::exchange(to.delay, std::nullopt)->count();
     const bool already_stuck = leaving_ && leaving_->to->to == State::stuck;
+    // One that is parked has no time of its own: it asks again when the instance goes on.
+    constexpr auto never = std::numeric_limits<std::int64_t>::max();
     const bool leads = !leaving_ || (stuck && !already_stuck) ||
-                       (!stuck && !already_stuck && *to.due_at_ms < *leaving_->to->due_at_ms);
+                       (!stuck && !already_stuck &&
+                        to.due_at_ms.value_or(never) < leaving_->to->due_at_ms.value_or(never));
     if (stuck && leads) {
         // One transaction: an entry that says stuck, and the state.
         leaving_ = std::move(parting);

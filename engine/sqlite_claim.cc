@@ -8,6 +8,7 @@ namespace {
 
 constexpr int deaths_until_alone = 3;  // in a row: from then on it runs with the house to itself
 constexpr int deaths_until_stuck = 5;
+constexpr int looks_max = 100;  // in one transaction
 
 }  // namespace
 
@@ -19,22 +20,22 @@ struct SqliteTransitions::Due {
     int deaths = 0;
     OnStuck on_stuck = OnStuck::keep_key;
     bool asked_to_end = false;
+    std::string gave_up_on;
     bool cancelling = false;  // …after what it has finished is taken back
     std::int64_t created_at_ms = 0;
     std::optional<std::int64_t> input_payload;
     Hash input_hash{};
 };
 
-ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
-    ClaimResult result;
+// One look at what is due. True when nothing could be claimed because all of it must wait for room.
+bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& result) {
     std::vector<Due> due;
-    if (request.limit > 0) {
-        result.schedules = decide_schedules();
+    {
         Query read(
             statements_,
             "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
             "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash, "
-            "cancel_requested_at_ms "
+            "cancel_requested_at_ms, iif(waits_for='circuit', waits_detail, NULL) "
             "FROM instances WHERE due_at_ms<=? AND NOT (state='running' AND owner=?) "
             "ORDER BY due_at_ms LIMIT ?",
             now(), owner_, request.limit);
@@ -51,6 +52,7 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
             found.input_payload = read.maybe_integer(13);
             found.input_hash = read.hash(14);
             found.asked_to_end = !read.is_null(15);
+            found.gave_up_on = read.text(16);
         }
     }
     for (Due& found : due) {
@@ -61,7 +63,7 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
         if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck &&
             !found.asked_to_end)
             result.solo = true;
-    bool some_ended = false;
+    bool some_ended = false, parked = false;
     for (Due& found : due) {
         if (some_ended && !is_due(found.row.seq)) continue;  // it has gone with its parent
         if (found.asked_to_end) {
@@ -80,7 +82,24 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
         }
         const bool suspect = found.deaths >= deaths_until_alone;
         if (result.solo && (!suspect || request.busy > 0 || !result.claimed.empty())) continue;
+        if (park_without_room(found.row, found.workflow, request)) {
+            parked = true;
+            continue;
+        }
         result.claimed.push_back(take(std::move(found)));
+    }
+    return parked && result.claimed.empty() && !result.solo;
+}
+
+ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
+    ClaimResult result;
+    if (request.limit > 0) {
+        result.schedules = decide_schedules();
+        if (any_breaker_) act_breakers(request.flow, result.breakers);
+        if (any_slot_) wake_where_room(request);
+        // Where all that came first must wait for room, those behind them have their turn.
+        for (int looks = 0; looks < looks_max && claim_due(request, result); ++looks) {
+        }
     }
     Query next(statements_,
                "SELECT due_at_ms FROM instances WHERE due_at_ms IS NOT NULL AND NOT "
@@ -88,9 +107,9 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
                "ORDER BY due_at_ms LIMIT 1",
                owner_);
     if (next.next()) result.next_due_ms = next.integer(0);
-    const auto scheduled = next_schedule_due_ms();
-    if (scheduled && (!result.next_due_ms || *scheduled < *result.next_due_ms))
-        result.next_due_ms = scheduled;
+    for (const auto& other : {next_schedule_due_ms(), next_breaker_due_ms()})
+        if (other && (!result.next_due_ms || *other < *result.next_due_ms))
+            result.next_due_ms = other;
     return result;
 }
 
@@ -116,6 +135,7 @@ Claimed SqliteTransitions::take(Due due) {
     claimed.on_stuck = due.on_stuck;
     claimed.deaths = due.deaths;
     claimed.cancelling = due.cancelling;
+    claimed.gave_up_on = std::move(due.gave_up_on);
     claimed.created_at_ms = due.created_at_ms;
     Payloads::Body input = payloads_.read(due.input_payload);
     claimed.input = std::move(input.text);

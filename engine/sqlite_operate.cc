@@ -88,16 +88,19 @@ void SqliteTransitions::list_waiting(const ResumeRequest& request, Resumed& resu
 std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest& request) {
     Query read(
         statements_,
-        "SELECT id, key, holds_key, step, log_length, log_hash, state, waits_for, error_code "
-        "FROM instances WHERE seq=?",
+        "SELECT id, key, holds_key, step, log_length, log_hash, state, waits_for, error_code, "
+        "waits_detail FROM instances WHERE seq=?",
         seq);
     read.next();
     Row row{seq,          read.text(0),    read.text(1), read.integer(2) != 0,
             read.text(3), read.integer(4), read.hash(5)};
     const std::string state = read.text(6), waits_for = read.text(7), code = read.text(8);
+    const std::string provider = read.text(9);
     const bool by_id = !request.ids.empty();
     const bool between_attempts =
         state == "sleeping" && (waits_for == "retry" || waits_for == "circuit");
+    if (between_attempts && is_slot_detail(provider))
+        return "parked until others have ended: it goes on by itself";
     if (request.retry_now) return retry_now(row, state, waits_for, request);
     if (state != "stuck" && !between_attempts) return why_not(state, waits_for);
     if (code == "log_damaged") return "log_damaged: its log does not verify; restore a backup";
@@ -110,6 +113,7 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
             .kind = EntryKind::resumed,
             .data = {{"by", request.actor}, {"was", state}, {"code", code}, {"decided", by_id}}});
     Query(statements_, "UPDATE instances SET deaths=0, attempt=0 WHERE seq=?", seq).run();
+    if (waits_for == "circuit") let_one_try(provider);
     put_back_to_work(row);
     audit(request.actor, "resume", row.id, {{"was", state}, {"code", code}, {"step", row.step}});
     return "";

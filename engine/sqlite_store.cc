@@ -256,6 +256,12 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
+    std::future<ProviderChanged> change_provider(ProviderChange change) override {
+        return commits_->submit<ProviderChanged>(
+            [this, change = std::move(change)] { return transitions_.change_provider(change); },
+            small_item_bytes);
+    }
+
     void flush() override { commits_->flush(); }
 
     Health health() const override {

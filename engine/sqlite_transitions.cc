@@ -43,6 +43,7 @@ SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
       lease_ms_(lease.count()) {
     payloads_.require_keys(database.getFilename());
     anything_forgotten_ = Query(statements_, "SELECT 1 FROM meta WHERE name='forgotten'").next();
+    any_breaker_ = Query(statements_, "SELECT 1 FROM breakers").next();
     take_ownership(program);
 }
 
@@ -256,6 +257,7 @@ bool SqliteTransitions::take_key(Row& row, const std::string& key) {
     const bool held = key_is_held(key);
     Query(statements_, "UPDATE instances SET key=?, holds_key=? WHERE seq=?", key, !held, row.seq)
         .run();
+    if (held && any_slot_) give_back_slots(row.seq);
     if (held)
         Query(statements_,
               "UPDATE instances SET state='queued', due_at_ms=NULL, waits_for='key', owner=NULL, "
@@ -294,6 +296,10 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         leave_as_asked(row);
         return advanced;
     }
+    if (!advance.calls.empty()) {
+        advanced.held_back = held_back(row, advance);
+        if (advanced.held_back) return advanced;
+    }
     if (advance.once_claim) {
         advanced.once = claim_once(row, *advance.once_claim);
         if (advanced.once->kind == OnceVerdict::Kind::busy) {
@@ -304,6 +310,9 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         }
         if (advanced.once->kind != OnceVerdict::Kind::granted) return advanced;
     }
+    if (!advance.calls.empty()) begin_call(row, advance);
+    if (advance.answer) hear(row, advance, advanced.breakers);
+    if (any_slot_) give_back_slots_of_ended_steps(row, advance);
     std::optional<std::string> changed;
     if (advance.change) changed = tables_.make(advance.change);
     for (const NewEntry& wanted : advance.entries) {
@@ -349,19 +358,35 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         else
             apply(row, *advance.to);
         if (advance.to->claim_next) {
-            ClaimResult next = claim({.limit = 1, .busy = 1});
+            ClaimResult next = claim({.limit = 1, .busy = 1, .flow = advance.flow});
             if (!next.claimed.empty()) advanced.next = std::move(next.claimed.front());
             advanced.schedules = std::move(next.schedules);
+            for (BreakerNews& news : next.breakers) advanced.breakers.push_back(std::move(news));
         }
     }
     return advanced;
 }
 
-void SqliteTransitions::apply(Row& row, const Transition& to) {
+void SqliteTransitions::apply(Row& row, const Transition& wanted) {
+    Transition to = wanted;
     const std::int64_t at = now();
     std::optional<std::int64_t> due = to.due_at_ms, finished_at;
     if (to.delay) due = at + to.delay->count();
+    // The breaker may have closed since it held this one back: nobody would release it any more.
+    // Whether there is room is asked with each claim.
+    if (to.waits_for == WaitsFor::circuit && !is_slot_detail(to.waits_detail)) {
+        const auto breaker = read_breaker(to.waits_detail);
+        if (!breaker || !breaker->holds_back(row.seq)) {
+            to.to = State::pending;
+            to.waits_for.reset();
+            to.waits_detail.clear();
+            due = at;
+        } else if (breaker->is_held()) {
+            due.reset();  // as long as a person wants
+        }
+    }
     if (is_finished(to.to)) finished_at = at;
+    if (any_slot_) give_back_slots(row.seq);
     // Who is stuck with a once key keeps its key: the next one would take that, wait for the once
     // key, and keep this one from going on when a person resumes it.
     const bool lets_pass = to.to == State::stuck && to.release_key && !holds_once_key(row);

@@ -3,6 +3,7 @@
 // batch is committed. This is the file to keep small: few transitions, each whole.
 #pragma once
 
+#include "engine/breaker.h"
 #include "engine/clock.h"
 #include "engine/once_record.h"
 #include "engine/payloads.h"
@@ -51,6 +52,7 @@ class SqliteTransitions {
     void define_schedules(const std::vector<Schedule>& schedules);
     ScheduleChanged change_schedule(const ScheduleChange& change);
     std::string write(const Change& change) { return tables_.make(change); }
+    ProviderChanged change_provider(const ProviderChange& change);
 
     /// What the first transaction of this owner found: that the file is a restored backup, and how
     /// many instances were unfinished in it.
@@ -98,6 +100,7 @@ class SqliteTransitions {
     bool key_is_held(const std::string& key);
     std::int64_t draw_ticket();
     void promote_next(const std::string& key);
+    bool claim_due(const ClaimRequest& request, ClaimResult& result);
     bool is_due(std::int64_t seq);
     Claimed take(Due due);
     void load_log(Claimed& claimed, const Due& due);
@@ -141,6 +144,28 @@ class SqliteTransitions {
     void leave_as_asked(Row& row, const std::string& code = "");
     void end_as_asked(Row& row, const std::string& code = "");
 
+    std::optional<Breaker> read_breaker(const std::string& provider);
+    void write_breaker(const std::string& provider, const Breaker& breaker);
+    std::int64_t count_parked(const std::string& provider);
+    std::optional<std::string> held_back(const Row& row, const Advance& advance);
+    bool has_room(SlotOf scope, const std::string& name, int running_max);
+    void take_slot(SlotOf scope, const std::string& name, std::int64_t instance,
+                   const std::string& step);
+    void give_back_slots(std::int64_t instance);
+    void give_back_slots_of_ended_steps(const Row& row, const Advance& advance);
+    std::int64_t count_slots(SlotOf scope, const std::string& name);
+    void wake_where_room(const ClaimRequest& request);
+    std::string next_slot_parked(const std::string& after);
+    void wake_parked(const std::string& detail, std::optional<std::int64_t> due_at,
+                     std::int64_t count);
+    bool park_without_room(Row& row, const std::string& workflow, const ClaimRequest& request);
+    void begin_call(const Row& row, const Advance& advance);
+    void hear(const Row& row, const Advance& advance, std::vector<BreakerNews>& news);
+    void act_breakers(const std::shared_ptr<const FlowPolicy>& flow,
+                      std::vector<BreakerNews>& news);
+    std::optional<std::int64_t> next_breaker_due_ms();
+    void let_one_try(const std::string& provider);
+
     std::optional<ScheduleRow> read_schedule(const std::string& name);
     std::optional<std::int64_t> next_schedule_due_ms();
     std::string holder_of(const std::string& key);
@@ -166,6 +191,8 @@ class SqliteTransitions {
     const Hash payload_hash_key_;
     const std::int64_t lease_ms_;
     std::int64_t owner_ = 0;
+    bool any_breaker_ = false;         // there may be rows in breakers: only then are they asked
+    bool any_slot_ = false;            // there may be rows in slots
     bool anything_forgotten_ = false;  // ids may stand as hashes: look for those too
     std::vector<Restore> restores_;
     std::optional<Restored> restored_;

@@ -7,6 +7,11 @@
 namespace steplog {
 namespace {
 
+// A mistake of ours is more likely than the provider's.
+const RetryableError::Details unclassified{.code = "unclassified",
+                                           .outcome = Outcome::unknown,
+                                           .trouble = RetryableError::Trouble::request};
+
 std::string spoken(std::int64_t ms) {
     if (ms < 120'000) return fmt::format("{} s", ms / 1000);
     if (ms < 7'200'000) return fmt::format("{} min", ms / 60'000);
@@ -72,8 +77,44 @@ auto Context::StepRun::call(const Callable& callable) {
 // --- in doubt
 // -------------------------------------------------------------------------------------
 
+void Context::StepRun::ask_breaker() {
+    if (options_.provider.empty() || may_call_) return;
+    Advance asks = advance();
+    asks.calls = options_.provider;
+    if (const auto held_back = context_.commit(asks).held_back) park(*held_back);
+    may_call_ = true;
+}
+
+void Context::StepRun::park(const std::string& detail) {
+    if (context_.claimed_.gave_up_on == detail) stuck("retries_exhausted", waited_in_vain(detail));
+    Advance parked = advance();
+    parked.to = Transition{.to = State::sleeping,
+                           .waits_for = WaitsFor::circuit,
+                           .waits_detail = detail,
+                           .error_code = record_.code,
+                           .error = record_.error};
+    if (!is_slot_detail(detail)) parked.to->due_at_ms = give_up_at_ms();
+    context_.observe(name_, "parked", record_.number);
+    context_.suspend(std::move(parked));
+}
+
+// As long as it would be tried: a person is to learn of an outage no later for the breaker.
+std::int64_t Context::StepRun::give_up_at_ms() const {
+    const std::int64_t since_ms = record_.trying_since_ms > 0 ? record_.trying_since_ms : now();
+    return since_ms + std::min<std::int64_t>(policy_.retry_for.count(), INT64_MAX - since_ms);
+}
+
+std::string Context::StepRun::waited_in_vain(const std::string& provider) const {
+    std::string message = fmt::format(
+        "{} was tried {} times and parked for the rest of its time, because {} is out of order",
+        name_, record_.attempts, provider);
+    if (!record_.error.empty()) message += "; the last answer was: " + record_.error;
+    return message;
+}
+
 std::optional<Json> Context::StepRun::resolve_doubt(std::int64_t key_since_ms) {
     if (options_.probe) {
+        ask_breaker();
         if (auto found = look()) return complete(std::move(*found), {{"adopted", "probe"}});
         probed_ = true;
         if (record_.remembered) next_generation();
@@ -112,7 +153,7 @@ std::optional<Json> Context::StepRun::look() {
                           error.what()));
     } catch (const std::exception& error) {
         try_again(fmt::format("looking whether the effect happened failed: {}", error.what()),
-                  {.code = "unclassified", .outcome = Outcome::unknown});
+                  unclassified);
     }
 }
 
@@ -131,6 +172,9 @@ std::optional<Json> Context::StepRun::write_intent() {
     for (bool inherited = false;; inherited = true) {
         if (wanted.once_claim) wanted.once_claim->decided = inherited;
         const Advanced written = context_.commit(wanted);
+        if (written.held_back) park(*written.held_back);
+        may_call_ = true;
+        wanted.calls.clear();
         if (!written.once || written.once->kind == OnceVerdict::Kind::granted) {
             if (written.once) use(*written.once);
             for (const Entry& stored : written.written) replay_.log.apply(stored);
@@ -166,6 +210,7 @@ std::optional<Json> Context::StepRun::write_intent() {
 Advance Context::StepRun::intent() const {
     Advance intent = advance();
     intent.attempt = attempt_.number;
+    if (!may_call_) intent.calls = options_.provider;
     NewEntry started = entry(EntryKind::started, {{"idempotency_key", attempt_.idempotency_key}});
     started.attempt = attempt_.number;
     if (!options_.provider.empty()) started.data["provider"] = options_.provider;
@@ -259,7 +304,7 @@ Json Context::StepRun::try_once(const std::function<Json()>& effect) {
     } catch (const std::exception& error) {
         // An error that nobody foresaw must not lose a customer: tried again, and shown as
         // unclassified.
-        try_again(error.what(), {.code = "unclassified", .outcome = Outcome::unknown});
+        try_again(error.what(), unclassified);
     } catch (const Suspended&) {
         throw;
     } catch (const NestedUse&) {
@@ -268,8 +313,7 @@ Json Context::StepRun::try_once(const std::function<Json()>& effect) {
                           "may not contain steps",
                           name_));
     } catch (...) {
-        try_again("something that is not a std::exception was thrown",
-                  {.code = "unclassified", .outcome = Outcome::unknown});
+        try_again("something that is not a std::exception was thrown", unclassified);
     }
 }
 
@@ -278,7 +322,9 @@ Json Context::StepRun::try_once(const std::function<Json()>& effect) {
 
 Json Context::StepRun::complete(Json result, Json data) {
     const bool adopted = data.contains("adopted");
+    const bool called = !adopted || data.at("adopted") == "probe";
     Advance outcome = advance();
+    if (called) tells(outcome, ProviderSign::well);
     outcome.progress = true;
     outcome.lazy = true;
     NewEntry completed = entry(EntryKind::completed, std::move(data));
@@ -292,6 +338,7 @@ Json Context::StepRun::complete(Json result, Json data) {
     record_.in_doubt = false;
     outcome.entries.push_back(std::move(completed));
     context_.hand_in(std::move(outcome));
+    make_room();
     context_.observe(name_, adopted ? "adopted" : "completed", record_.number, {}, {},
                      now() - begun_at_ms_);
     return result;
@@ -309,6 +356,11 @@ void Context::StepRun::try_again(const std::string& message, const Details& deta
 
     Advance outcome = advance();
     outcome.progress = true;
+    if (!interrupted && details.trouble != RetryableError::Trouble::request)
+        tells(outcome,
+              details.trouble == RetryableError::Trouble::our_key ? ProviderSign::key_rejected
+                                                                  : ProviderSign::down,
+              details.code, details.provider);
     outcome.to = after_retry(message, details, interrupted);
     add_intent(outcome);
     if (outcome.to->delay && !interrupted) retried.data["delay_ms"] = outcome.to->delay->count();
@@ -348,10 +400,12 @@ void Context::StepRun::fail(const PermanentError& error) {
     add_intent(outcome);
     outcome.progress = true;
     outcome.lazy = true;
+    tells(outcome, ProviderSign::well);
     outcome.entries.push_back(
         entry(EntryKind::failed, {{"code", error.code()}, {"error", bounded(error.what())}}));
     if (holds_once_) outcome.once_settle = OnceSettle{.key = options_.once, .for_good = true};
     context_.hand_in(std::move(outcome));
+    make_room();
     record_.status = StepRecord::Status::failed;
     record_.in_doubt = false;
     record_.code = error.code();
@@ -373,6 +427,20 @@ Transition Context::StepRun::stuck_for(const std::string& code, const std::strin
             .error_code = code,
             .error = bounded(message),
             .release_key = context_.may_release_key()};
+}
+
+// Somebody may be parked for want of the room that this step has given back.
+void Context::StepRun::make_room() const {
+    const Surroundings& around = context_.surroundings_;
+    if (!around.flow || !around.due_now || options_.provider.empty()) return;
+    if (around.flow->of_provider(options_.provider).running_max > 0) around.due_now();
+}
+
+void Context::StepRun::tells(Advance& outcome, ProviderSign sign, const std::string& code,
+                             const std::string& provider) const {
+    const std::string& whose = provider.empty() ? options_.provider : provider;
+    if (!whose.empty())
+        outcome.answer = ProviderAnswer{.provider = whose, .sign = sign, .code = code};
 }
 
 Advance Context::StepRun::advance() const {

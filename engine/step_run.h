@@ -30,6 +30,11 @@ class Context::StepRun {
     // Decides what happens to an attempt whose effect may have happened: its result, or nothing
     // when the same step may be tried again. Suspends or makes stuck otherwise.
     std::optional<Json> resolve_doubt(std::int64_t key_since_ms);
+    // Looking is a call as well: where its provider's breaker is open, the instance is parked.
+    void ask_breaker();
+    [[noreturn]] void park(const std::string& detail);
+    std::int64_t give_up_at_ms() const;
+    std::string waited_in_vain(const std::string& provider) const;
     std::optional<Json> look();
     void next_generation();
 
@@ -53,6 +58,9 @@ class Context::StepRun {
 
     std::int64_t now() const { return context_.surroundings_.clock.now_ms(); }
     const std::string& prefix() const { return context_.surroundings_.defaults.idempotency_prefix; }
+    void tells(Advance& outcome, ProviderSign sign, const std::string& code = {},
+               const std::string& provider = {}) const;
+    void make_room() const;
     Advance advance() const;
     NewEntry entry(EntryKind kind, Json data) const;
 
@@ -64,6 +72,7 @@ class Context::StepRun {
     StepRecord& record_;
     Attempt attempt_;
     bool probed_ = false;
+    bool may_call_ = false;  // its provider's breaker has been asked
     bool holds_once_;
     std::optional<NewEntry> unwritten_;  // the intent, where it goes with the outcome
     std::int64_t begun_at_ms_;

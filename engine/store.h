@@ -11,6 +11,7 @@
 #include <stop_token>
 
 #include "engine/errors.h"
+#include "engine/flow.h"
 #include "engine/schedule.h"
 #include "engine/types.h"
 
@@ -63,6 +64,7 @@ struct Claimed {
     OnStuck on_stuck = OnStuck::keep_key;
     int deaths = 0;  // holders that died in a row without progress, the present claim not counted
     bool cancelling = false;  // asked to end, and finished steps can be taken back: nothing else
+    std::string gave_up_on;   // the provider for which it was parked for as long as it may be
     std::int64_t created_at_ms = 0;
     std::optional<std::string> input;  // absent: forgotten
     std::vector<Entry> log;
@@ -160,6 +162,21 @@ struct ChildEnd {
     std::optional<std::string> output;  // JSON text, of a completed one; absent: forgotten
 };
 
+/// What an attempt that has ended tells about its provider.
+struct ProviderAnswer {
+    std::string provider;
+    ProviderSign sign = ProviderSign::well;
+    std::string code = {};  // of a failure
+};
+
+/// A breaker that opened or recovered.
+struct BreakerNews {
+    std::string provider;
+    BreakerChange change = BreakerChange::none;
+    std::string code = {};  // of the failure that opened it
+    bool our_key = false;   // … because our key was rejected
+};
+
 /// A change of state that goes with an advance.
 struct Transition {
     State to = State::sleeping;
@@ -192,6 +209,9 @@ struct Advance {
     bool takes_back = false;  // on the way to its end: written although it is asked to end
     bool progress = false;    // a step ended: the count of deaths starts anew
     bool lazy = false;        // joins the next commit, whatever causes it; alone after 1 ms
+    std::string calls = {};   // the provider that it is about to call, if its breaker lets it
+    std::optional<ProviderAnswer> answer = {};  // what the attempt that ends tells of its provider
+    std::shared_ptr<const FlowPolicy> flow = {};  // what the program allows; absent: the defaults
 };
 
 /// What an advance brought back.
@@ -201,15 +221,20 @@ struct Advanced {
     bool cancelled = false;  // it was asked to end and has ended: nothing was begun, suspend
     std::optional<Awaited> awaited;     // `waiting`: the instance waits now, suspend
     std::optional<ChildEnd> child_end;  // await_child without it: the instance waits now, suspend
-    std::vector<Entry> written;         // the entries as stored
+    /// The provider's breaker is open, or as many of its steps run as may: nothing was written,
+    /// park as one that waits for `circuit` with this detail.
+    std::optional<std::string> held_back;
+    std::vector<Entry> written;  // the entries as stored
     std::optional<Claimed> next;
     std::vector<ScheduleDecision> schedules;  // decided while the next one was looked for
+    std::vector<BreakerNews> breakers;        // what the answer, or that look, did to breakers
 };
 
 /// How much work a worker can take.
 struct ClaimRequest {
     int limit = 1;
-    int busy = 0;  // instances that the caller's threads hold now
+    int busy = 0;                                 // instances that the caller's threads hold now
+    std::shared_ptr<const FlowPolicy> flow = {};  // what the program allows; absent: the defaults
 };
 
 /// What was claimed, and when to ask again.
@@ -219,6 +244,7 @@ struct ClaimResult {
     bool solo =
         false;  // a suspected poison waits for (or got) the house to itself: claim nothing else
     std::vector<ScheduleDecision> schedules;  // what was decided about times that have come
+    std::vector<BreakerNews> breakers;        // … and which have recovered
 };
 
 /// Which instances a person means. Ids are exact here; the commands resolve shortened ones.
@@ -314,6 +340,23 @@ struct Moved {
     std::vector<std::string> ids;
     std::vector<std::string> still_stuck;  // of those: for another reason than their version
     std::vector<Resumed::Skipped> skipped;
+};
+
+/// What a person orders about a provider: to hold its breaker open, or to let go of it.
+struct ProviderChange {
+    /// Paused, its instances are parked at their next step; unpaused, one of them tries first.
+    enum class Kind { pause, unpause } kind = Kind::pause;
+    std::string provider;           // 1 to 100 characters, as StepOptions::provider names it
+    std::string actor = "unknown";  // for the audit: "uid:1000"
+    std::string reason = {};        // for the audit
+};
+/// "pause" or "unpause".
+std::string_view to_string(ProviderChange::Kind);
+
+/// What became of the order.
+struct ProviderChanged {
+    std::string refused = {};  // "" or why nothing was done
+    std::int64_t parked = 0;   // instances that wait for this provider now
 };
 
 /// Event ids are kept at least so long whatever a purge asks for: whoever sends events lists them,
@@ -457,6 +500,9 @@ class Store {
     /// which carries what the change threw or a ChangeRefused; with StoreError::constraint where
     /// there are none.
     virtual std::future<std::string> write(Change change);
+
+    /// Pauses or unpauses a provider, with an audit row in the same transaction.
+    virtual std::future<ProviderChanged> change_provider(ProviderChange change) = 0;
 
     /// Commits whatever was handed in lazily; returns when it is durable.
     virtual void flush() = 0;

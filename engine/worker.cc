@@ -85,7 +85,7 @@ Worker::Rehearsed Worker::rehearse(Claimed claimed) const {
 void Worker::leave(Context& context, const Advance& parting, Ran& ran) const {
     Advanced left = context.commit(parting);
     ran.next = std::move(left.next);
-    tell_schedules(surroundings_, left.schedules);
+    tell_schedules(surroundings_, left.schedules);  // breakers are told of with every commit
     if (!left.cancelled) tell(context, parting);
 }
 

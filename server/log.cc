@@ -203,8 +203,10 @@ bool has_no_user_yet(const Transitioned& transitioned) {
 LogLevel level_of(const Transitioned& transitioned) {
     const auto& what = transitioned.what;
     if (what == "stuck") return LogLevel::error;
+    if (what == "breaker_opened") return LogLevel::error;
     if (what == "started") return LogLevel::debug;
-    const bool needs_a_look = what == "failed" || what == "instance_failed" || what == "retried";
+    const bool needs_a_look = what == "failed" || what == "instance_failed" || what == "retried" ||
+                              what == "breaker_opened_again";
     return needs_a_look ? LogLevel::warn : LogLevel::info;
 }
 
@@ -258,6 +260,11 @@ void log_transition(Log& log, const Transitioned& transitioned) noexcept try {
                       ? "CRITICAL: USER NOT CREATED: instance is stuck and waits for a person"
                       : "CRITICAL: instance is stuck and waits for a person";
     }
+    const bool opened = transitioned.what == "breaker_opened";
+    if (opened)
+        message = transitioned.error.empty()
+                      ? "CRITICAL: a provider is out of order: what needs it is parked"
+                      : "CRITICAL: a provider rejects our key: what needs it is parked";
     std::vector<Field> fields = {
         {"instance", transitioned.instance}, {"workflow", transitioned.workflow},
         {"step", transitioned.step},         {"attempt", transitioned.attempt},
@@ -267,6 +274,7 @@ void log_transition(Log& log, const Transitioned& transitioned) noexcept try {
     if (transitioned.what == "stuck") {
         fields.push_back({"next", "workflow-inspect show " + transitioned.instance});
     }
+    if (opened) fields.push_back({"next", "workflow-inspect stats"});
     log.write(level_of(transitioned), message, fields);
 } catch (const std::exception&) {
     log.error("a transition could not be logged");

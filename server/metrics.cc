@@ -7,6 +7,9 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <set>
+
 #include "engine/context.h"
 #include "server/front.h"
 #include "server/webhook.h"
@@ -134,6 +137,17 @@ struct Metrics::Families {
                                                            .Name("steplog_instances")
                                                            .Help("Unfinished instances, by state.")
                                                            .Register(registry);
+    prometheus::Family<prometheus::Gauge>& breakers =
+        prometheus::BuildGauge()
+            .Name("steplog_breaker_open")
+            .Help("1 while a provider's breaker is open or paused, 0.5 while it is being tried.")
+            .Register(registry);
+    prometheus::Family<prometheus::Gauge>& parked =
+        prometheus::BuildGauge()
+            .Name("steplog_parked_instances")
+            .Help("Instances that wait for a provider's breaker to close.")
+            .Register(registry);
+    std::set<std::string> providers;  // seen in these two; guarded by who samples
     prometheus::Family<prometheus::Counter>& http =
         prometheus::BuildCounter()
             .Name("steplog_http_requests_total")
@@ -173,7 +187,7 @@ void Metrics::observe(const Transitioned& transitioned) {
         families_->ended.Add({{"workflow", transitioned.workflow}, {"state", state}}).Increment();
         families_->instance_seconds.Add({{"workflow", transitioned.workflow}}, long_s)
             .Observe(seconds(transitioned.took_ms));
-    } else if (what != "started" && what != "sleeps" && !step.empty()) {
+    } else if (what != "started" && what != "sleeps" && what != "parked" && !step.empty()) {
         families_->steps
             .Add({{"workflow", transitioned.workflow}, {"step", step}, {"outcome", what}})
             .Increment();
@@ -212,6 +226,20 @@ void Metrics::set(const Backlog& backlog, std::int64_t now_ms) {
     for (const auto& [state, count] : backlog.by_state)
         families_->instances.Add({{"state", std::string(steplog::to_string(state))}})
             .Set(static_cast<double>(count));
+    for (const BreakerView& breaker : backlog.breakers)
+        families_->providers.insert(breaker.provider);
+    for (const std::string& provider : families_->providers) {
+        const auto found =
+            std::find_if(backlog.breakers.begin(), backlog.breakers.end(),
+                         [&](const BreakerView& one) { return one.provider == provider; });
+        const bool known = found != backlog.breakers.end();
+        const double open = !known || found->state == BreakerState::closed ? 0
+                            : found->state == BreakerState::half_open      ? 0.5
+                                                                           : 1;
+        families_->breakers.Add({{"provider", provider}}).Set(open);
+        families_->parked.Add({{"provider", provider}})
+            .Set(known ? static_cast<double>(found->parked) : 0);
+    }
     families_->oldest_due.Set(backlog.oldest_due_at_ms ? seconds(std::max<std::int64_t>(
                                                              0, now_ms - *backlog.oldest_due_at_ms))
                                                        : 0);

@@ -155,7 +155,9 @@ Account ensure_account(const Purchase& purchase, bool prefer_current, const Stri
         return adopt(*found, buyer, clerk, attempt);
     throw RetryableError(
         "Clerk says that the address or the external id is taken, and finds nobody who has it",
-        {.code = "taken_by_nobody", .outcome = Outcome::refused});
+        {.code = "taken_by_nobody",
+         .outcome = Outcome::refused,
+         .trouble = RetryableError::Trouble::request});
 }
 
 std::optional<Account> find_own_account(const Purchase& purchase, bool prefer_current,

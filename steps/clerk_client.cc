@@ -194,7 +194,9 @@ void ClerkClient::add_stripe_customer_id(const std::string& user_id, const std::
     const std::unique_lock alone(*adding_, call.timeout);
     if (!alone.owns_lock()) {
         throw RetryableError("another customer is being added to a shared account",
-                             {.code = "busy", .outcome = Outcome::refused});
+                             {.code = "busy",
+                              .outcome = Outcome::refused,
+                              .trouble = RetryableError::Trouble::request});
     }
     const auto user = find_by_id(user_id, call);
     if (!user) {

@@ -74,6 +74,18 @@ const char* ProviderApi::name() const {
     return "the provider";
 }
 
+const char* ProviderApi::word() const {
+    switch (dialect_) {
+        case Dialect::stripe:
+            return "stripe";
+        case Dialect::clerk:
+            return "clerk";
+        case Dialect::resend:
+            return "resend";
+    }
+    return "";
+}
+
 Json ProviderApi::call(const ProviderRequest& request, const Call& call) const {
     const bool reads_only = request.method == "GET";
     HttpRequest http{.method = request.method,
@@ -94,9 +106,9 @@ Json ProviderApi::call(const ProviderRequest& request, const Call& call) const {
         if (auto body = parse_guarded(reply.body, why_not)) return *std::move(body);
         throw_bad_reply(request);
     } catch (const RetryableError& error) {
-        if (!reads_only || error.details().outcome == Outcome::refused) throw;
         auto details = error.details();
-        details.outcome = Outcome::refused;
+        details.provider = word();  // a step of one provider may ask another
+        if (reads_only) details.outcome = Outcome::refused;
         throw RetryableError(error.what(), details);
     }
 }
@@ -169,37 +181,45 @@ void ProviderApi::throw_complaint(const ProviderRequest& request, const HttpRepl
     const auto retry_after = parse_retry_after(reply.header("Retry-After"), clock_.now_ms());
     const std::string should_retry =
         dialect_ == Dialect::stripe ? reply.header("Stripe-Should-Retry") : "";
-    const auto again = [&](const std::string& as, Outcome outcome, bool remembered = false) {
-        throw RetryableError(
-            text,
-            {.code = as, .outcome = outcome, .retry_after = retry_after, .remembered = remembered});
+    using Trouble = RetryableError::Trouble;
+    const auto again = [&](const std::string& as, Outcome outcome,
+                           Trouble trouble = Trouble::provider, bool remembered = false) {
+        throw RetryableError(text, {.code = as,
+                                    .outcome = outcome,
+                                    .retry_after = retry_after,
+                                    .remembered = remembered,
+                                    .trouble = trouble});
     };
 
-    if (means_our_key(status, complaint.code)) again("provider_key_rejected", Outcome::refused);
+    if (means_our_key(status, complaint.code))
+        again("provider_key_rejected", Outcome::refused, Trouble::our_key);
     if (status >= 500) {
         // Stripe stores a 5xx under the key once the endpoint has begun to execute, and says so by
         // advising against a retry (docs.stripe.com/error-low-level).
         const bool remembered =
             dialect_ == Dialect::stripe && had_idempotency_key && should_retry != "true";
-        again(fmt::format("http_{}", status), Outcome::unknown, remembered);
+        again(fmt::format("http_{}", status), Outcome::unknown, Trouble::provider, remembered);
     }
     if (status == 429) {
         // A spent quota comes back with a new day or month, not with the next try.
         if (code == "daily_quota_exceeded" || code == "monthly_quota_exceeded") {
-            throw RetryableError(
-                text, {.code = code, .outcome = Outcome::refused, .retry_after = pause_max});
+            throw RetryableError(text, {.code = code,
+                                        .outcome = Outcome::refused,
+                                        .retry_after = pause_max,
+                                        .trouble = Trouble::request});
         }
-        again("rate_limited", Outcome::refused);
+        again("rate_limited", Outcome::refused, Trouble::request);
     }
-    if (status == 425) again("too_early", Outcome::refused);
+    if (status == 425) again("too_early", Outcome::refused, Trouble::request);
     if (status == 409 && dialect_ == Dialect::resend) {
         // An earlier request under this key is still being worked on: it may yet send the mail.
-        if (code == "concurrent_idempotent_requests") again(code, Outcome::unknown);
+        if (code == "concurrent_idempotent_requests")
+            again(code, Outcome::unknown, Trouble::request);
     } else if (status == 409) {
-        again(code, Outcome::refused);
+        again(code, Outcome::refused, Trouble::request);
     }
     if (status == 408 || status < 400) again(fmt::format("http_{}", status), Outcome::unknown);
-    if (should_retry == "true") again(code, Outcome::refused);
+    if (should_retry == "true") again(code, Outcome::refused, Trouble::request);
     if (!complaint.in_envelope) again(fmt::format("http_{}", status), Outcome::unknown);
     throw Refusal(status, code, text);
 }

@@ -77,6 +77,8 @@ class ProviderApi {
     [[noreturn]] void throw_bad_reply(const ProviderRequest& request) const;
 
     const char* name() const;
+    /// As StepOptions::provider has it.
+    const char* word() const;
 
   private:
     struct Complaint {

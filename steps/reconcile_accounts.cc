@@ -210,10 +210,10 @@ Json waiting_for_room(F&& work) {
     try {
         return work();
     } catch (const StoreError& error) {
-        throw RetryableError(error.what(),
-                             {.code = "store_busy",
-                              .outcome = Outcome::refused,
-                              .interrupted = error.kind() == StoreError::Kind::closed});
+        throw RetryableError(error.what(), {.code = "store_busy",
+                                            .outcome = Outcome::refused,
+                                            .interrupted = error.kind() == StoreError::Kind::closed,
+                                            .trouble = RetryableError::Trouble::request});
     }
 }
 

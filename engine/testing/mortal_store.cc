@@ -94,7 +94,9 @@ std::future<ScheduleChanged> MortalStore::change_schedule(ScheduleChange change)
 std::future<std::string> MortalStore::write(Change change) {
     return around("a change", [&] { return store_.write(std::move(change)); });
 }
-
+std::future<ProviderChanged> MortalStore::change_provider(ProviderChange change) {
+    return around("a provider", [&] { return store_.change_provider(std::move(change)); });
+}
 void MortalStore::flush() {
     if (!death_.has_come()) store_.flush();
 }

@@ -54,6 +54,7 @@ class MortalStore : public Store {
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override;
     bool has_tables() const override { return store_.has_tables(); }
     std::future<std::string> write(Change change) override;
+    std::future<ProviderChanged> change_provider(ProviderChange change) override;
     void flush() override;
     Health health() const override { return store_.health(); }
     bool await_room(std::stop_token stop) override { return store_.await_room(std::move(stop)); }

@@ -80,6 +80,9 @@ class CallBeforeIntent : public Store {
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override {
         return store_.change_schedule(std::move(change));
     }
+    std::future<ProviderChanged> change_provider(ProviderChange change) override {
+        return store_.change_provider(std::move(change));
+    }
     void flush() override {
         hand_in();
         store_.flush();

@@ -105,6 +105,8 @@ void Simulation::perform(const Act& act) {
             return sweep(dice);
         case ActKind::change_schedule:
             return change_schedule(dice);
+        case ActKind::change_provider:
+            return change_provider(dice);
         case ActKind::forget:
             return forget(dice);
         case ActKind::look:
@@ -480,6 +482,18 @@ void Simulation::change_schedule(Dice& dice) {
                           .actor = "somebody"};
     try {
         life_->store().change_schedule(std::move(change)).get();
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+void Simulation::change_provider(Dice& dice) {
+    constexpr std::array<const char*, 4> names = {"shop", "clerk", "stripe", ""};
+    ProviderChange change{.kind = static_cast<ProviderChange::Kind>(dice.below(2)),
+                          .provider = names.at(dice.below(names.size())),
+                          .actor = "somebody"};
+    try {
+        life_->store().change_provider(std::move(change)).get();
     } catch (const StoreError& error) {
         failed(error);
     }

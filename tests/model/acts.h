@@ -57,6 +57,7 @@ class Simulation {
     void rotate_keys(Dice& dice);
     void sweep(Dice& dice);
     void change_schedule(Dice& dice);
+    void change_provider(Dice& dice);
     void forget(Dice& dice);
     std::string some_event(Dice& dice) const;
     void remember_ended();

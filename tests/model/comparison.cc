@@ -91,6 +91,8 @@ std::string Comparison::difference(const Reference& reference, bool wholly) {
     if (difference.empty()) difference = of_events(reference);
     if (difference.empty()) difference = of_data_keys(reference);
     if (difference.empty()) difference = of_schedules(reference);
+    if (difference.empty()) difference = of_breakers(reference);
+    if (difference.empty()) difference = of_slots(reference);
     if (difference.empty()) difference = of_the_rest(reference);
     if (difference.empty() && wholly) difference = of_payloads();
     for (auto& [sql, statement] : queries_) statement.tryReset();
@@ -302,6 +304,44 @@ std::string Comparison::of_schedules(const Reference& reference) {
     }
     if (expected == reference.schedules().end()) return "";
     return fmt::format("schedule {} is not there", expected->first);
+}
+
+std::string Comparison::of_breakers(const Reference& reference) {
+    SQLite::Statement& rows = query(
+        "SELECT provider, state, failures, last_failed, openings, stage, allowance, wanted, "
+        "unreleased, answers, probe, opened_at_ms, next_at_ms, held_at_ms, reason, "
+        "failing_since_ms FROM breakers ORDER BY provider");
+    auto expected = reference.breakers().begin();
+    while (rows.executeStep()) {
+        const std::string provider = column(rows, 0);
+        if (expected == reference.breakers().end() || expected->first != provider)
+            return fmt::format("breaker {} must not be there", provider);
+        const Breaker& b = expected->second;
+        Row row(rows, "breaker " + provider);
+        row.expect("provider", provider).expect("state", std::string(to_string(b.state)));
+        row.expect("failures", b.failures).expect("last_failed", b.last_failed);
+        row.expect("openings", b.openings).expect("stage", b.stage);
+        row.expect("allowance", b.allowance).expect("wanted", b.wanted);
+        row.expect("unreleased", b.unreleased).expect("answers", b.answers);
+        row.expect("probe", b.probe).expect("opened_at_ms", said(b.opened_at_ms));
+        row.expect("next_at_ms", said(b.next_at_ms)).expect("held_at_ms", said(b.held_at_ms));
+        row.expect("reason", or_null(b.reason)).expect("failing_since", said(b.failing_since_ms));
+        if (!row.difference.empty()) return row.difference;
+        ++expected;
+    }
+    if (expected == reference.breakers().end()) return "";
+    return fmt::format("breaker {} is not there", expected->first);
+}
+
+std::string Comparison::of_slots(const Reference& reference) {
+    std::set<ReferenceSlot> found;
+    SQLite::Statement& rows = query("SELECT scope, name, instance, step FROM slots");
+    while (rows.executeStep())
+        found.insert({column(rows, 0), column(rows, 1), rows.getColumn(2).getInt64(),
+                      rows.getColumn(3).getString()});
+    return found == reference.slots() ? ""
+                                      : fmt::format("{} slots are not the {} that must be there",
+                                                    found.size(), reference.slots().size());
 }
 
 std::string Comparison::of_the_rest(const Reference& reference) {

@@ -32,6 +32,8 @@ class Comparison {
     std::string of_signals(const Reference& reference);
     std::string of_once_keys(const Reference& reference);
     std::string of_schedules(const Reference& reference);
+    std::string of_breakers(const Reference& reference);
+    std::string of_slots(const Reference& reference);
     std::string of_the_rest(const Reference& reference);
     std::string of_data_keys(const Reference& reference);
     std::string of_payloads();

@@ -24,6 +24,13 @@ void Simulation::finish() {
     vfs_.set_capacity(0);
     restart_needed_ = true;
     after_act();
+    // What people paused, they unpause.
+    const auto breakers = watch_.truth().breakers();
+    for (const auto& [provider, breaker] : breakers)
+        if (watch_.clean() && breaker.is_held())
+            life_->store()
+                .change_provider({.kind = ProviderChange::Kind::unpause, .provider = provider})
+                .get();
     // Whoever sends events sends them until they are acknowledged.
     for (std::size_t n = 0; watch_.clean() && purchase_ && n < purchase_->events(); ++n)
         deliver_purchase_event(n);

@@ -40,6 +40,18 @@ void Life::begin(Watch& watch, Clock& clock, Random& random, Registry registry,
     EngineOptions engine_options;
     engine_options.workers = 0;
     engine_options.on_transition = options.observe;
+    // Few enough that the troubles of a script open them.
+    engine_options.flow.provider.breaker = {
+        .failures_max = 2, .failing_for = Ms(0), .released_per_second = 2};
+    // An engine that keeps outcomes to itself would park for ever for want of the room that they
+    // give back, and be caught by nobody's patience.
+    if (options.mistake != Mistake::keeps_outcomes_to_itself)
+        engine_options.flow.provider.running_max = 1;
+    engine_options.flow.workflows["errand"].running_max = 1;
+    engine_options.flow.providers["clerk"].breaker = {.failures_max = 3,
+                                                      .failing_for = Ms(50),
+                                                      .probe_delay = Ms(100),
+                                                      .probe_delay_max = std::chrono::hours(2)};
     engine_ = std::make_unique<Engine>(
         mistaken_engine_ ? *mistaken_engine_ : static_cast<Store&>(*watched_), clock, random,
         std::move(registry), std::move(engine_options));

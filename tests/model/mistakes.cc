@@ -58,6 +58,9 @@ class Forwarding : public Store {
     std::future<std::string> write(Change change) override {
         return store_.write(std::move(change));
     }
+    std::future<ProviderChanged> change_provider(ProviderChange change) override {
+        return store_.change_provider(std::move(change));
+    }
     void flush() override { store_.flush(); }
     Health health() const override { return store_.health(); }
     bool await_room(std::stop_token stop) override { return store_.await_room(stop); }

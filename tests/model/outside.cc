@@ -170,6 +170,8 @@ void Outside::refuse(const Attempt& attempt, const PlannedStep& step, SeededRand
                                             step.name, EntryKind::retried, attempt.number};
         watch_.tell(fmt::format("    refused for {} ms", details.retry_after->count()));
     }
+    using Trouble = RetryableError::Trouble;
+    details.trouble = dice.below(4) > 0 ? Trouble::request : Trouble::our_key;
     throw RetryableError("not now", std::move(details));
 }
 

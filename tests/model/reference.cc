@@ -75,6 +75,7 @@ std::int64_t Reference::open(std::int64_t now_ms, const std::string& master) {
     master_ = master;
     for (auto& [seq, instance] : instances_)
         if (instance.state == State::running) instance.due_at_ms = now_ms;
+    slots_.clear();
     return ++owners_;
 }
 
@@ -198,10 +199,8 @@ Claimed Reference::hand_over(const Instance& instance) const {
 // --- claim
 // ----------------------------------------------------------------------------------------
 
-ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request) {
-    acting_ = owner;
-    ClaimResult result;
-    if (request.limit > 0) result.schedules = decide_schedules(now_ms);
+bool Reference::claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request,
+                          ClaimResult& result) {
     const auto may_take = [&](const Instance& instance) {
         return instance.due_at_ms && !(instance.state == State::running && instance.owner == owner);
     };
@@ -222,6 +221,7 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
                deaths(instance) < deaths_until_stuck;
     };
     result.solo = std::any_of(due.begin(), due.end(), [&](Instance* i) { return suspect(*i); });
+    bool parked = false;
     for (Instance* instance : due) {
         if (!may_take(*instance) || *instance->due_at_ms > now_ms)
             continue;  // went with its parent
@@ -241,6 +241,12 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
         }
         const bool alone = suspect(*instance) && request.busy == 0 && result.claimed.empty();
         if (result.solo && !alone) continue;
+        if (park_without_room(*instance, now_ms, request)) {
+            parked = true;
+            continue;
+        }
+        const std::string gave_up_on =
+            instance->waits_for == WaitsFor::circuit ? instance->waits_detail : "";
         instance->deaths = deaths(*instance);
         instance->state = State::running;
         instance->owner = owner;
@@ -250,7 +256,24 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
         instance->waits_detail.clear();
         instance->updated_at_ms = now_ms;
         result.claimed.push_back(hand_over(*instance));
+        result.claimed.back().gave_up_on = gave_up_on;
     }
+    return parked && result.claimed.empty() && !result.solo;
+}
+
+ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request) {
+    acting_ = owner;
+    ClaimResult result;
+    if (request.limit > 0) {
+        result.schedules = decide_schedules(now_ms);
+        act_breakers(now_ms, request, result);
+        wake_where_room(now_ms, request);
+        for (int looks = 0; looks < 100; ++looks)
+            if (!claim_due(owner, now_ms, request, result)) break;
+    }
+    const auto may_take = [&](const Instance& instance) {
+        return instance.due_at_ms && !(instance.state == State::running && instance.owner == owner);
+    };
     for (const auto& [seq, instance] : instances_)
         if (may_take(instance) &&
             (!result.next_due_ms || *instance.due_at_ms < *result.next_due_ms))
@@ -258,6 +281,10 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
     const auto scheduled = next_schedule_due_ms();
     if (scheduled && (!result.next_due_ms || *scheduled < *result.next_due_ms))
         result.next_due_ms = scheduled;
+    for (const auto& [provider, breaker] : breakers_)
+        if (breaker.next_at_ms &&
+            (!result.next_due_ms || *breaker.next_at_ms < *result.next_due_ms))
+            result.next_due_ms = breaker.next_at_ms;
     return result;
 }
 
@@ -289,6 +316,8 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
         leave_as_asked(instance, now_ms, "");
         return advanced;
     }
+    if (!advance.calls.empty()) advanced.held_back = held_back(instance, advance);
+    if (advanced.held_back) return advanced;
     for (const NewEntry& entry : advance.entries)
         if (ends_a_step(entry.kind) && instance.finished(entry.step))
             refuse(StoreError::Kind::constraint, "the step is finished");
@@ -309,6 +338,15 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
                   .waits_detail = advance.once_claim->key});
         if (advanced.once->kind != OnceVerdict::Kind::granted) return advanced;
     }
+    if (!advance.calls.empty()) begin_call(instance, now_ms, advance);
+    if (advance.answer) hear(instance, now_ms, advance, advanced);
+    for (const NewEntry& entry : advance.entries)
+        if (entry.kind == EntryKind::completed || entry.kind == EntryKind::retried ||
+            entry.kind == EntryKind::failed)
+            std::erase_if(slots_, [&](const ReferenceSlot& slot) {
+                return slot.scope == "provider" && slot.instance == instance.seq &&
+                       slot.step == entry.step;
+            });
     for (NewEntry entry : advance.entries) {
         if (advance.once_claim && entry.kind == EntryKind::started)
             entry.data["idempotency_key"] = advanced.once->idempotency_key;
@@ -347,9 +385,10 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     else
         move(instance, now_ms, *advance.to);
     if (!advance.to->claim_next) return advanced;
-    ClaimResult next = claim(owner, now_ms, {.limit = 1, .busy = 1});
+    ClaimResult next = claim(owner, now_ms, {.limit = 1, .busy = 1, .flow = advance.flow});
     if (!next.claimed.empty()) advanced.next = std::move(next.claimed.front());
     advanced.schedules = std::move(next.schedules);
+    advanced.breakers.insert(advanced.breakers.end(), next.breakers.begin(), next.breakers.end());
     return advanced;
 }
 
@@ -364,8 +403,13 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     instance.state = to.to;
     instance.due_at_ms = to.due_at_ms;
     if (to.delay) instance.due_at_ms = now_ms + to.delay->count();
+    std::erase_if(slots_, [&](const ReferenceSlot& slot) { return slot.instance == instance.seq; });
     instance.waits_for = to.waits_for;
     instance.waits_detail = to.waits_detail;
+    const bool parks = to.waits_for == WaitsFor::circuit && !is_slot_detail(to.waits_detail);
+    if (parks && !is_held_back(instance, to.waits_detail)) unpark(instance, now_ms);
+    if (instance.waits_for == WaitsFor::circuit && is_paused(to.waits_detail))
+        instance.due_at_ms.reset();
     instance.owner.reset();
     instance.ticket.reset();
     instance.error_code = to.error_code;

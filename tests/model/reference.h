@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/breaker.h"
 #include "engine/digest.h"
 #include "engine/store.h"
 
@@ -94,6 +95,13 @@ struct ReferenceSchedule {
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
 };
 
+struct ReferenceSlot {
+    std::string scope, name;
+    std::int64_t instance = 0;
+    std::string step;
+    auto operator<=>(const ReferenceSlot&) const = default;
+};
+
 struct ReferenceDataKey {
     std::string subject;
     std::string master;  // "": destroyed
@@ -134,6 +142,10 @@ class Reference {
     ScheduleChanged change_schedule(std::int64_t owner, std::int64_t now_ms,
                                     const ScheduleChange& change);
 
+    ProviderChanged change_provider(std::int64_t now_ms, const ProviderChange& change);
+
+    const std::map<std::string, Breaker>& breakers() const { return breakers_; }
+    const std::set<ReferenceSlot>& slots() const { return slots_; }
     const std::map<std::int64_t, ReferenceInstance>& instances() const { return instances_; }
     const std::map<EventId, ReferenceEvent>& events() const { return events_; }
     const std::map<std::string, ReferenceOnce>& once_keys() const { return once_keys_; }
@@ -202,6 +214,21 @@ class Reference {
                          ScheduleDecision& decision, bool triggered);
     const Instance* holder_of(const std::string& key) const;
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
+    void keep(const std::string& provider, const Breaker& breaker);
+    bool is_held_back(const Instance& instance, const std::string& provider) const;
+    std::optional<std::string> held_back(const Instance& instance, const Advance& advance) const;
+    std::int64_t count_slots(const std::string& scope, const std::string& name) const;
+    void wake_where_room(std::int64_t now_ms, const ClaimRequest& request);
+    bool park_without_room(Instance& instance, std::int64_t now_ms, const ClaimRequest& request);
+    bool claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request,
+                   ClaimResult& result);
+    void begin_call(const Instance& instance, std::int64_t now_ms, const Advance& advance);
+    void hear(const Instance& instance, std::int64_t now_ms, const Advance& advance,
+              Advanced& advanced);
+    void act_breakers(std::int64_t now_ms, const ClaimRequest& request, ClaimResult& result);
+    bool is_paused(const std::string& provider) const;
+    std::vector<Instance*> parked(const std::string& provider);
+    static void unpark(Instance& instance, std::int64_t due_at_ms);
     static bool can_take_back(const Instance& instance);
     void leave_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
     void end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code);
@@ -213,6 +240,8 @@ class Reference {
     std::map<std::string, Json> asked_to_end_;  // by instance: who asked last, and why
     std::vector<ReferenceDataKey> data_keys_;
     std::map<std::string, ReferenceSchedule> schedules_;
+    std::set<ReferenceSlot> slots_;
+    std::map<std::string, Breaker> breakers_;  // by provider; those that are not blank
     std::string master_;
     std::int64_t acting_ = 0;  // whose operation this is: an owner
     std::int64_t last_seq_ = 0, owners_ = 0, tickets_ = 0, audited_ = 0;

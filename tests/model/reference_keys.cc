@@ -60,6 +60,7 @@ bool Reference::take_key(Instance& instance, std::int64_t now_ms, const std::str
         instance.waits_for = WaitsFor::key;
         instance.owner.reset();
         instance.ticket = ++tickets_;
+        std::erase_if(slots_, [&](const ReferenceSlot& s) { return s.instance == instance.seq; });
     }
     if (!old_key.empty()) pass_on(old_key, now_ms);
     return !held;

@@ -54,7 +54,8 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
                                   const ResumeRequest& request) {
     const bool between_attempts =
         instance.state == State::sleeping &&
-        (instance.waits_for == WaitsFor::retry || instance.waits_for == WaitsFor::circuit);
+        (instance.waits_for == WaitsFor::retry ||
+         (instance.waits_for == WaitsFor::circuit && !is_slot_detail(instance.waits_detail)));
     if (instance.state != State::stuck && !between_attempts) return "not in such a state";
     const bool by_id = !request.ids.empty();
     if (instance.error_code == "in_doubt" && !by_id) return "in_doubt";
@@ -66,6 +67,9 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
                      {"code", instance.error_code},
                      {"decided", by_id}}});
     ++audited_;
+    const auto breaker = breakers_.find(instance.waits_detail);
+    if (instance.waits_for == WaitsFor::circuit && breaker != breakers_.end())
+        breaker->second.let_one_try(now_ms, {});
     put_back_to_work(instance, now_ms);
     instance.deaths = 0;
     instance.attempt = 0;

@@ -38,6 +38,7 @@ constexpr std::array<int, act_kinds> weights = {
     2,   // rotate_keys
     1,   // sweep
     2,   // change schedule
+    2,   // change provider
     4,   // forget
     1    // look
 };
@@ -89,6 +90,7 @@ const char* to_string(ActKind kind) {
                                                                  "rotate keys",
                                                                  "sweep",
                                                                  "change a schedule",
+                                                                 "change a provider",
                                                                  "forget",
                                                                  "look"};
     return words.at(static_cast<std::size_t>(kind));

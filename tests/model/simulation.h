@@ -40,6 +40,7 @@ enum class ActKind {
     rotate_keys,  // another master key, or the first one; then some of the data keys follow
     sweep,
     change_schedule,  // pauses, unpauses or triggers one
+    change_provider,  // pauses or unpauses one
     forget,           // a customer, or whoever one event is about
     look              // an operator looks at everything
 };

@@ -21,10 +21,11 @@ std::string said(const Entry& entry) {
 // What an answer says, as text: the real one and the reference's must read the same.
 std::string said(const Claimed& claimed) {
     std::string text = fmt::format(
-        "{} {} {} v{} epoch {} key '{}' {} deaths {} cancelling {} created {} input {} damage '{}'",
+        "{} {} {} v{} epoch {} key '{}' {} deaths {} cancelling {} gave up on '{}' created {} "
+        "input {} damage '{}'",
         claimed.seq, claimed.id, claimed.workflow, claimed.version, claimed.epoch, claimed.key,
-        to_string(claimed.on_stuck), claimed.deaths, claimed.cancelling, claimed.created_at_ms,
-        said(claimed.input), claimed.damage);
+        to_string(claimed.on_stuck), claimed.deaths, claimed.cancelling, claimed.gave_up_on,
+        claimed.created_at_ms, said(claimed.input), claimed.damage);
     for (const Entry& entry : claimed.log) text += "\n      " + said(entry);
     return text;
 }
@@ -47,10 +48,18 @@ std::string said(const std::vector<ScheduleDecision>& decisions) {
     return text;
 }
 
+std::string said(const std::vector<BreakerNews>& breakers) {
+    std::string text;
+    for (const BreakerNews& news : breakers)
+        text += fmt::format("\n    breaker {} change {} {} {}", news.provider,
+                            static_cast<int>(news.change), news.code, news.our_key);
+    return text;
+}
+
 std::string said(const ClaimResult& result) {
     std::string text = fmt::format("solo {} next due {}", result.solo,
                                    result.next_due_ms ? *result.next_due_ms : -1);
-    text += said(result.schedules);
+    text += said(result.schedules) + said(result.breakers);
     for (const Claimed& claimed : result.claimed) text += "\n    " + said(claimed);
     return text;
 }
@@ -81,12 +90,13 @@ std::string said(const std::optional<ChildEnd>& end) {
 }
 
 std::string said(const Advanced& advanced) {
-    std::string text =
-        "awaited " + said(advanced.awaited) + " child " + said(advanced.child_end) + " " +
-        fmt::format("queued {} cancelled {} once [{}] next {}", advanced.queued, advanced.cancelled,
-                    advanced.once ? said(*advanced.once) : "", said(advanced.next));
+    std::string text = "awaited " + said(advanced.awaited) + " child " + said(advanced.child_end) +
+                       " " +
+                       fmt::format("queued {} held back {} cancelled {} once [{}] next {}",
+                                   advanced.queued, said(advanced.held_back), advanced.cancelled,
+                                   advanced.once ? said(*advanced.once) : "", said(advanced.next));
     for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
-    return text + said(advanced.schedules);
+    return text + said(advanced.schedules) + said(advanced.breakers);
 }
 
 // The reasons for skipping are words for people: whom is what counts, and a bulk resume also names
@@ -134,12 +144,16 @@ std::string said(const ScheduleChanged& changed) {
     return fmt::format("refused {} started '{}' next {}", !changed.refused.empty(),
                        changed.instance, changed.next_at_ms ? *changed.next_at_ms : -1);
 }
+std::string said(const ProviderChanged& changed) {
+    return fmt::format("refused {} parked {}", !changed.refused.empty(), changed.parked);
+}
 std::string said(std::monostate) { return "done"; }
 
 std::string told(const Advance& advance) {
     std::string text = fmt::format("advance #{} epoch {}", advance.instance, advance.epoch);
     for (const NewEntry& entry : advance.entries)
         text += fmt::format(" [{} {} {}]", to_string(entry.kind), entry.step, to_text(entry.data));
+    if (!advance.calls.empty()) text += " calls " + advance.calls;
     if (advance.once_claim) text += " claims " + advance.once_claim->key;
     if (advance.once_settle) text += " settles " + advance.once_settle->key;
     if (advance.take_key) text += " takes key " + *advance.take_key;
@@ -425,6 +439,13 @@ std::future<ScheduleChanged> WatchedStore::change_schedule(ScheduleChange change
         fmt::format("{} schedule {}", to_string(change.kind), change.name), std::move(real),
         [this, change](Reference& r) { return r.change_schedule(owner_, watch_.now_ms(), change); },
         false);
+}
+
+std::future<ProviderChanged> WatchedStore::change_provider(ProviderChange change) {
+    auto real = real_.change_provider(change);
+    return hand_in<ProviderChanged>(
+        fmt::format("{} provider {}", to_string(change.kind), change.provider), std::move(real),
+        [this, change](Reference& r) { return r.change_provider(watch_.now_ms(), change); }, false);
 }
 
 void WatchedStore::flush() {

@@ -34,6 +34,7 @@ class WatchedStore : public Store {
     std::future<Forgotten> forget(ForgetRequest request) override;
     std::future<void> define_schedules(std::vector<Schedule> schedules) override;
     std::future<ScheduleChanged> change_schedule(ScheduleChange change) override;
+    std::future<ProviderChanged> change_provider(ProviderChange change) override;
     void flush() override;
     Health health() const override { return real_.health(); }
     bool await_room(std::stop_token stop) override { return real_.await_room(stop); }

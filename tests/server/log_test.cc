@@ -143,6 +143,22 @@ TEST(Log, TellsATransitionInOneLine) {
                 HasSubstr("step=create_clerk_user attempt=2 epoch=3 took_ms=45"));
 }
 
+TEST(Log, ShoutsOnceWhenAProviderIsOutOfOrder) {
+    Captured captured(LogFormat::text);
+    Transitioned opened{.instance = "provider:clerk", .what = "breaker_opened"};
+    opened.error_code = "http_503";
+    log_transition(captured.log, opened);
+    opened.error = "it does not take our key";
+    log_transition(captured.log, opened);
+    opened.what = "breaker_opened_again";
+    log_transition(captured.log, opened);
+    EXPECT_THAT(captured.lines.at(0), HasSubstr("error CRITICAL: a provider is out of order"));
+    EXPECT_THAT(captured.lines.at(0), HasSubstr("instance=provider:clerk"));
+    EXPECT_THAT(captured.lines.at(0), HasSubstr("error_code=http_503"));
+    EXPECT_THAT(captured.lines.at(1), HasSubstr("error CRITICAL: a provider rejects our key"));
+    EXPECT_THAT(captured.lines.at(2), Not(HasSubstr("CRITICAL")));
+}
+
 TEST(Log, ShoutsWhenAPayingCustomerHasNoAccount) {
     Captured captured(LogFormat::text);
     log_transition(captured.log, transitioned("stuck", "create_clerk_user"));

@@ -126,6 +126,33 @@ TEST_F(MetricsOfADatabase, CountsNobodyWhoHasAnAccountOrPaidNoMore) {
     EXPECT_THAT(text, HasSubstr("steplog_paid_without_account_seconds 0\n"));
 }
 
+TEST_F(MetricsOfADatabase, ShowProvidersThatAreOutOfOrderAndHowManyWait) {
+    EXPECT_THAT(scrape(), Not(HasSubstr("steplog_breaker_open")));
+    store_->change_provider({.provider = "clerk"}).get();
+    Registry registry;
+    SeededRandom random(1);
+    registry.add({.name = "w", .run = [](Context& ctx, const Json&) {
+                      ctx.step("s", {.provider = "clerk"}, [](const Attempt&) {});
+                      return Json();
+                  }});
+    Engine engine(*store_, clock_, random, std::move(registry), {.workers = 0});
+    store_->accept(std::nullopt, NewInstance{.id = "w/2", .workflow = "w", .input = "{}"}, false)
+        .get();
+    engine.run_until_idle();
+    std::string text = scrape();
+    EXPECT_THAT(text, HasSubstr("steplog_breaker_open{provider=\"clerk\"} 1\n"));
+    EXPECT_THAT(text, HasSubstr("steplog_parked_instances{provider=\"clerk\"} 1\n"));
+    EXPECT_THAT(text, Not(HasSubstr("parked\"}"))) << "no attempt, so no attempt's outcome";
+    store_->change_provider({.kind = ProviderChange::Kind::unpause, .provider = "clerk"}).get();
+    for (int i = 0; i < 5; ++i) {
+        clock_.advance(Ms(60'000));
+        engine.run_until_idle();
+    }
+    text = scrape();
+    EXPECT_THAT(text, HasSubstr("steplog_breaker_open{provider=\"clerk\"} 0\n"));
+    EXPECT_THAT(text, HasSubstr("steplog_parked_instances{provider=\"clerk\"} 0\n"));
+}
+
 TEST_F(MetricsOfADatabase, AreWhatPromtoolAccepts) {
     if (std::system("command -v promtool >/dev/null") != 0)
         GTEST_SKIP() << "SKIPPED: no promtool (Debian's package prometheus)";

@@ -336,4 +336,22 @@ TEST_F(AdminProgram, SaysHowItIsUsed) {
 }
 
 }  // namespace
+TEST_F(AdminProgram, PausesAProviderAndLetsItGo) {
+    shop.close();
+    EXPECT_EQ(admin({"pause", "--provider", "bank", "--reason", "they migrate"}).output,
+              "paused the provider bank: 0 instances are parked\n");
+    EXPECT_EQ(shop.house.sql("SELECT actor||' '||action||' '||target||' '||detail FROM audit"),
+              me + R"( provider-pause bank {"reason":"they migrate"})");
+    const Finished again = admin({"pause", "--provider", "bank"});
+    EXPECT_EQ(again.exit.code, 1);
+    const auto server = serve();
+    EXPECT_THAT(admin({"pause", "--provider", "bank"}).errors, HasSubstr("paused already"));
+    const Finished stats = shop.inspect({"stats"});
+    EXPECT_THAT(stats.output, HasSubstr("bank is out of order: paused")) << stats.errors;
+    EXPECT_EQ(json({"unpause", "--provider", "bank"}),
+              Json({{"provider", "bank"}, {"done", "unpause"}, {"parked", 0}}));
+    EXPECT_EQ(admin({"unpause", "--provider", "bank"}).exit.code, 1);
+    EXPECT_EQ(admin({"pause"}).exit.code, 2) << "which provider must be said";
+}
+
 }  // namespace steplog::testing

@@ -30,6 +30,7 @@ constexpr const char* examples = R"(Examples:
   workflow-admin signal order/42 approved --payload '{"by":"ada"}'
   workflow-admin forget cus_123 --plan
   workflow-admin rotate-key
+  workflow-admin pause --provider clerk --reason 'they migrate tonight'
   workflow-admin schedule trigger reconcile
   workflow-admin schedule preview reconcile
 
@@ -111,6 +112,7 @@ int run(int argc, char** argv) {
     add_forget(app, admin);
     add_rotate_key(app, admin);
     add_schedule(app, admin);
+    add_pause(app, admin);
     return run_program(admin_program, app, argc, argv, [&] {
         check_database_name(admin.common.database);
         return admin.chosen();

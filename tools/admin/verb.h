@@ -57,5 +57,6 @@ void add_signal(CLI::App& app, Admin& admin);
 void add_forget(CLI::App& app, Admin& admin);
 void add_rotate_key(CLI::App& app, Admin& admin);
 void add_schedule(CLI::App& app, Admin& admin);
+void add_pause(CLI::App& app, Admin& admin);
 
 }  // namespace steplog::tools

@@ -255,6 +255,20 @@ std::string render_stats(const Stats& stats, std::int64_t now_ms) {
                        {or_dash(group.error_code)}});
         text += table.text("  ");
     }
+    for (const BreakerView& breaker : stats.breakers) {
+        if (breaker.state == BreakerState::closed) continue;
+        const std::string since = breaker.held_at_ms ? "paused " + ago(*breaker.held_at_ms, now_ms)
+                                  : breaker.opened_at_ms
+                                      ? "open " + ago(*breaker.opened_at_ms, now_ms)
+                                      : std::string("open");
+        text += fmt::format(
+            "provider    {}\n",
+            coloured(
+                fmt::format("{} is out of order: {}{}, {} parked", shown(breaker.provider), since,
+                            breaker.reason.empty() ? "" : " (" + shown(breaker.reason) + ")",
+                            breaker.parked),
+                Colour::red));
+    }
     text += fmt::format("events      {} routed, {} ignored, {} quarantined\n",
                         stats.events.at("routed"), stats.events.at("ignored"),
                         stats.events.at("quarantined"));

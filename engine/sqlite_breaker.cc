@@ -1,0 +1,176 @@
+// Breakers as rows: asked before a call, told of its answer, and acted upon with every claim, each
+// in the transaction that it belongs to. A provider that is well has no row.
+#include <fmt/format.h>
+
+#include "engine/entries.h"
+#include "engine/sqlite_transitions.h"
+
+namespace steplog {
+namespace {
+
+constexpr std::size_t provider_length_max = 100;
+
+const ProviderPolicy& of_provider(const std::shared_ptr<const FlowPolicy>& flow,
+                                  const std::string& provider) {
+    static const FlowPolicy defaults;
+    return (flow ? *flow : defaults).of_provider(provider);
+}
+
+const BreakerPolicy& policy_of(const std::shared_ptr<const FlowPolicy>& flow,
+                               const std::string& provider) {
+    return of_provider(flow, provider).breaker;
+}
+
+}  // namespace
+
+std::optional<Breaker> SqliteTransitions::read_breaker(const std::string& provider) {
+    if (!any_breaker_) return std::nullopt;
+    Query read(statements_,
+               "SELECT state, failures, last_failed, openings, stage, allowance, wanted, "
+               "unreleased, answers, probe, opened_at_ms, next_at_ms, held_at_ms, reason, "
+               "failing_since_ms FROM breakers WHERE provider=?",
+               provider);
+    if (!read.next()) return std::nullopt;
+    Breaker breaker;
+    breaker.state = parse_breaker_state(read.text(0)).value_or(BreakerState::open);
+    breaker.failures = static_cast<int>(read.integer(1));
+    breaker.last_failed = read.integer(2);
+    breaker.openings = static_cast<int>(read.integer(3));
+    breaker.stage = static_cast<int>(read.integer(4));
+    breaker.allowance = read.integer(5);
+    breaker.wanted = read.integer(6);
+    breaker.unreleased = read.integer(7);
+    breaker.answers = read.integer(8);
+    breaker.probe = read.integer(9);
+    breaker.opened_at_ms = read.maybe_integer(10);
+    breaker.next_at_ms = read.maybe_integer(11);
+    breaker.held_at_ms = read.maybe_integer(12);
+    breaker.reason = read.text(13);
+    breaker.failing_since_ms = read.maybe_integer(14);
+    return breaker;
+}
+
+void SqliteTransitions::write_breaker(const std::string& provider, const Breaker& breaker) {
+    if (breaker.is_blank()) {
+        Query(statements_, "DELETE FROM breakers WHERE provider=?", provider).run();
+        return;
+    }
+    // Never false again in this life: the transaction that deletes the last row may yet fail.
+    any_breaker_ = true;
+    Query(statements_,
+          "INSERT OR REPLACE INTO breakers(provider,state,failures,last_failed,openings,stage,"
+          "allowance,wanted,unreleased,answers,probe,opened_at_ms,next_at_ms,held_at_ms,reason,"
+          "failing_since_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          provider, to_string(breaker.state), breaker.failures, breaker.last_failed,
+          breaker.openings, breaker.stage, breaker.allowance, breaker.wanted, breaker.unreleased,
+          breaker.answers, breaker.probe, breaker.opened_at_ms, breaker.next_at_ms,
+          breaker.held_at_ms, or_null(breaker.reason), breaker.failing_since_ms)
+        .run();
+}
+
+std::int64_t SqliteTransitions::count_parked(const std::string& provider) {
+    Query count(statements_,
+                "SELECT count(*) FROM instances WHERE waits_for='circuit' AND waits_detail=?",
+                provider);
+    count.next();
+    return count.integer(0);
+}
+
+std::optional<std::string> SqliteTransitions::held_back(const Row& row, const Advance& advance) {
+    const std::string& provider = advance.calls;
+    const auto breaker = read_breaker(provider);
+    if (breaker && breaker->holds_back(row.seq)) return provider;
+    if (!has_room(SlotOf::provider, provider, of_provider(advance.flow, provider).running_max))
+        return slot_detail(SlotOf::provider, provider);
+    return std::nullopt;
+}
+
+void SqliteTransitions::begin_call(const Row& row, const Advance& advance) {
+    if (of_provider(advance.flow, advance.calls).running_max > 0)
+        take_slot(SlotOf::provider, advance.calls, row.seq, advance.step);
+    auto breaker = read_breaker(advance.calls);
+    if (!breaker || breaker->state != BreakerState::half_open) return;
+    breaker->begin_call(row.seq, now(), policy_of(advance.flow, advance.calls));
+    write_breaker(advance.calls, *breaker);
+}
+
+void SqliteTransitions::hear(const Row& row, const Advance& advance,
+                             std::vector<BreakerNews>& news) {
+    const ProviderAnswer& answer = *advance.answer;
+    const auto known = read_breaker(answer.provider);
+    if (!known && answer.sign == ProviderSign::well) return;
+    Breaker breaker = known.value_or(Breaker{});
+    const BreakerChange change = breaker.hear(row.seq, answer.sign, answer.code, now(),
+                                              policy_of(advance.flow, answer.provider));
+    if (known || !breaker.is_blank()) write_breaker(answer.provider, breaker);
+    if (change != BreakerChange::none)
+        news.push_back({.provider = answer.provider,
+                        .change = change,
+                        .code = answer.code,
+                        .our_key = answer.sign == ProviderSign::key_rejected});
+}
+
+void SqliteTransitions::act_breakers(const std::shared_ptr<const FlowPolicy>& flow,
+                                     std::vector<BreakerNews>& news) {
+    std::vector<std::string> providers;
+    {
+        Query read(statements_,
+                   "SELECT provider FROM breakers WHERE next_at_ms IS NOT NULL ORDER BY provider");
+        while (read.next()) providers.push_back(read.text(0));
+    }
+    for (const std::string& provider : providers) {
+        auto breaker = read_breaker(provider);
+        const BreakerPolicy& policy = policy_of(flow, provider);
+        if (!breaker || !breaker->must_act(now(), policy)) continue;
+        const std::int64_t parked = count_parked(provider);
+        const Breaker::Acted acted = breaker->act(parked, now(), policy);
+        write_breaker(provider, *breaker);
+        // Those that have waited longest since they came or tried.
+        wake_parked(provider, now(), acted.release);
+        if (acted.change != BreakerChange::none)
+            news.push_back({.provider = provider, .change = acted.change});
+    }
+}
+
+std::optional<std::int64_t> SqliteTransitions::next_breaker_due_ms() {
+    if (!any_breaker_) return std::nullopt;
+    Query next(statements_, "SELECT min(next_at_ms) FROM breakers");
+    return next.next() ? next.maybe_integer(0) : std::nullopt;
+}
+
+// What a person resumes goes at once; of many, one: the others follow when it has succeeded.
+void SqliteTransitions::let_one_try(const std::string& provider) {
+    auto breaker = read_breaker(provider);
+    if (!breaker) return;
+    breaker->let_one_try(now(), BreakerPolicy{});
+    write_breaker(provider, *breaker);
+}
+
+ProviderChanged SqliteTransitions::change_provider(const ProviderChange& change) {
+    const std::string& provider = change.provider;
+    if (provider.empty() || provider.size() > provider_length_max)
+        return {.refused = "a provider's name has 1 to 100 characters"};
+    Breaker breaker = read_breaker(provider).value_or(Breaker{});
+    ProviderChanged changed{.parked = count_parked(provider)};
+    const bool pauses = change.kind == ProviderChange::Kind::pause;
+    if (breaker.is_held() == pauses)
+        changed.refused = pauses ? "it is paused already" : "it is not paused";
+    if (!changed.refused.empty()) return changed;
+    if (pauses)
+        breaker.hold(now());
+    else
+        breaker.let_go(now());
+    write_breaker(provider, breaker);
+    if (pauses)
+        Query(statements_,
+              "UPDATE instances SET due_at_ms=NULL WHERE waits_for='circuit' AND waits_detail=?",
+              provider)
+            .run();
+    Json said = Json::object();
+    if (!change.reason.empty()) said["reason"] = bounded(change.reason);
+    audit(change.actor, fmt::format("provider-{}", steplog::to_string(change.kind)), provider,
+          said);
+    return changed;
+}
+
+}  // namespace steplog
