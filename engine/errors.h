@@ -95,7 +95,8 @@ class ChangeRefused : public std::runtime_error {
 /// Carries what a change threw past the store. Nothing of the change was written.
 class ChangeThrew : public std::exception {
   public:
-    explicit ChangeThrew(std::exception_ptr cause) : cause_(std::move(cause)) {}
+    explicit ChangeThrew(std::exception_ptr cause)
+        : cause_(std::move(cause)) {}  // NOLINT(bugprone-throw-keyword-missing): it is kept
     const char* what() const noexcept override { return "a change of a program's tables threw"; }
     [[noreturn]] void rethrow() const { std::rethrow_exception(cause_); }
 

@@ -131,6 +131,7 @@ struct Stats {
 
 /// What is unfinished now.
 struct Backlog {
+    std::vector<Stats::Group> stuck;               // largest first
     std::map<State, std::int64_t> by_state;        // every unfinished state, also those with none
     std::optional<std::int64_t> oldest_due_at_ms;  // of those that no worker has taken yet
     std::vector<BreakerView> breakers;             // by provider
@@ -258,6 +259,9 @@ class Inspector {
 
     /// Cheap enough for every few seconds: reads what is unfinished, not the whole file.
     Backlog backlog();
+
+    /// The unfinished instances of a workflow, in order of arrival. Costs what backlog() does.
+    std::vector<InstanceRow> unfinished_of(const std::string& workflow);
 
     /// When the oldest unfinished instance of `workflow` that has not finished `step` was created;
     /// stuck ones with one of these error codes do not count.

@@ -17,6 +17,15 @@ const char* const count_sql =
     "UNION ALL SELECT state FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL "
     "AND state IN ('sleeping','waiting')) GROUP BY state";
 
+const std::string unfinished_sql =
+    std::string("SELECT ") + rows::instance_columns +
+    "FROM ("
+    "SELECT * FROM instances WHERE due_at_ms IS NOT NULL "
+    "UNION ALL SELECT * FROM instances WHERE state='stuck' "
+    "UNION ALL SELECT * FROM instances WHERE state='queued' "
+    "UNION ALL SELECT * FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL "
+    "AND state IN ('sleeping','waiting')) AS instances WHERE workflow=? ORDER BY instances.seq";
+
 const char* const oldest_sql =
     "SELECT min(created_at_ms) FROM ("
     "SELECT * FROM instances WHERE due_at_ms IS NOT NULL "
@@ -45,7 +54,23 @@ Backlog Inspector::backlog() {
                   clock_.now_ms());
         if (due.next()) backlog.oldest_due_at_ms = due.maybe_integer(0);
         backlog.breakers = rows::read_breakers(statements);
+        Query stuck(statements,
+                    "SELECT workflow, step, error_code, count(*) FROM instances WHERE "
+                    "state='stuck' GROUP BY workflow, step, error_code ORDER BY count(*) DESC, "
+                    "workflow, step, error_code");
+        while (stuck.next())
+            backlog.stuck.push_back(
+                {stuck.text(0), stuck.text(1), stuck.text(2), stuck.integer(3)});
         return backlog;
+    });
+}
+
+std::vector<InstanceRow> Inspector::unfinished_of(const std::string& workflow) {
+    return file_->read([&](Statements& statements) {
+        std::vector<InstanceRow> found;
+        Query read(statements, unfinished_sql.c_str(), workflow);
+        while (read.next()) found.push_back(rows::read_instance(read));
+        return found;
     });
 }
 

@@ -26,6 +26,9 @@ struct FrontEvent;
 struct FrontStats;
 enum class WebhookOutcome;
 
+/// Since when the longest-waiting paying customer has been without an account.
+std::optional<std::int64_t> paid_without_account_since_ms(Inspector& inspector);
+
 class Metrics {
   public:
     explicit Metrics(std::string_view version);

@@ -22,6 +22,10 @@ const std::vector<std::string> nobody_waits = {"no_longer_paid", "customer_delet
 
 }  // namespace
 
+std::optional<std::int64_t> paid_without_account_since_ms(Inspector& inspector) {
+    return inspector.oldest_without("provision_customer", "create_clerk_user", nobody_waits);
+}
+
 MetricsRoute::MetricsRoute(Metrics& metrics, Sources sources)
     : metrics_(metrics), sources_(std::move(sources)) {}
 
@@ -54,8 +58,7 @@ void MetricsRoute::sample() {
         if (!inspector_)
             inspector_ = std::make_unique<Inspector>(sources_.database, sources_.clock);
         metrics_.set(inspector_->backlog(), now_ms);
-        const auto since =
-            inspector_->oldest_without("provision_customer", "create_clerk_user", nobody_waits);
+        const auto since = paid_without_account_since_ms(*inspector_);
         metrics_.set_paid_without_account(
             Ms(since ? std::max<std::int64_t>(0, now_ms - *since) : 0));
     } catch (const std::exception&) {

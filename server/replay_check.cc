@@ -62,7 +62,7 @@ int check_replay(const SettingsRead& read, bool json) {
         Outside outside(settings, clock);
         NoDesk desk;
         Registry registry;
-        register_workflows(registry, outside.providers, desk);
+        register_workflows(registry, outside, desk);
         Inspector inspector(settings.database, clock, "", settings.encryption_keys,
                             Schemas::older_too);
         const ReplayReport report = steplog::check_replay(inspector, registry);

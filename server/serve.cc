@@ -16,6 +16,7 @@
 #include "engine/sqlite_store.h"
 #include "engine/text.h"
 #include "server/admin.h"
+#include "server/alerts.h"
 #include "server/front.h"
 #include "server/health.h"
 #include "server/log.h"
@@ -152,16 +153,18 @@ FrontOptions front_options(const Settings& settings, FrontLog& log, Metrics& met
     return options;
 }
 
-StripeWebhookOptions webhook_options(const Settings& settings, const Front& front,
-                                     Metrics& metrics) {
+StripeWebhookOptions webhook_options(const Settings& settings, const Front& front, Metrics& metrics,
+                                     Alerts& alerts) {
     StripeWebhookOptions options;
     options.secrets = settings.stripe_webhook_secrets;
     options.routing.livemode = settings.livemode();
     options.failures_per_second = settings.signature_failures;
     options.is_exempt = [&front](std::string_view address) { return front.is_exempt(address); };
-    options.on_answer = [&metrics](WebhookOutcome outcome, std::chrono::nanoseconds took) {
+    options.on_answer = [&metrics, &alerts](WebhookOutcome outcome, std::chrono::nanoseconds took) {
         metrics.observe(outcome, took);
+        if (outcome == WebhookOutcome::quarantined) alerts.note(steps::TroubleKind::quarantined);
     };
+    options.on_conflict = [&alerts] { alerts.note(steps::TroubleKind::conflict); };
     options.on_skew = [&metrics](std::int64_t seconds) { metrics.observe_skew(seconds); };
     return options;
 }
@@ -240,14 +243,22 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     Outside outside(settings, clock);
     Registry registry;
     EngineDesk desk(settings.database, clock, [&log](const auto& found) { tell(log, found); });
-    register_workflows(registry, outside.providers, desk);
+    register_workflows(registry, outside, desk);
     Engine engine(*store, clock, random, std::move(registry),
                   engine_options(settings, log, metrics, on_fatal));
     desk.attach(engine);
 
     FrontLog front_log(log);
     Front front(front_options(settings, front_log, metrics));
-    StripeWebhook webhook(engine, clock, log, webhook_options(settings, front, metrics));
+    Alerts alerts({.database = settings.database,
+                   .keys = settings.encryption_keys,
+                   .engine = engine,
+                   .clock = clock,
+                   .log = log,
+                   .paused = [&store] { return store->health() == Store::Health::full; },
+                   .waiting_max = settings.alert_waiting},
+                  outside.alerts);
+    StripeWebhook webhook(engine, clock, log, webhook_options(settings, front, metrics, alerts));
     webhook.add_to(front.routes());
     add_health_routes(front.routes(), *store, engine);
     MetricsRoute metrics_route(
@@ -266,6 +277,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     engine.schedule(schedules(settings));
     front.start();  // before the engine: an address that is taken must not cost a step
     engine.start();
+    alerts.start();
     const Retention retention(*store, log, settings.retention, settings.database, clock);
     std::optional<Watchdog> watchdog;
     if (const auto interval = watchdog_wanted())

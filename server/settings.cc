@@ -16,6 +16,8 @@
 #include "server/settings_checks.h"
 #include "server/settings_front.h"
 #include "server/settings_reader.h"
+#include "steps/alert_channels.h"
+#include "steps/signing.h"
 
 namespace steplog::server {
 namespace {
@@ -240,10 +242,27 @@ void look_for_unknown(Reader& reader, const Environment& environment) {
     }
 }
 
-void look_for_unused(Reader& reader) {
-    for (const auto* name : {"SENTRY_DSN", "ALERT_WEBHOOK_URL"}) {
-        if (reader.secret(name)) reader.warning(name, "is set, and not used by this version yet");
-    }
+void read_alerts(Reader& reader, Settings& settings) {
+    settings.alert_webhook_url = reader.secret("ALERT_WEBHOOK_URL").value_or("");
+    if (!settings.alert_webhook_url.empty())
+        reader.expect("ALERT_WEBHOOK_URL",
+                      [&] { steps::parse_web_address(settings.alert_webhook_url); });
+    settings.alert_webhook_secret = reader.secret("ALERT_WEBHOOK_SECRET").value_or("");
+    if (!settings.alert_webhook_secret.empty())
+        reader.expect("ALERT_WEBHOOK_SECRET",
+                      [&] { steps::signing_key(settings.alert_webhook_secret); });
+    if (settings.alert_webhook_url.empty() && !settings.alert_webhook_secret.empty())
+        reader.problem("ALERT_WEBHOOK_SECRET", "signs nothing: set ALERT_WEBHOOK_URL as well");
+    settings.sentry_dsn = reader.secret("SENTRY_DSN").value_or("");
+    if (!settings.sentry_dsn.empty())
+        reader.expect("SENTRY_DSN", [&] { steps::parse_sentry_dsn(settings.sentry_dsn); });
+    settings.alert_email_to = reader.text("ALERT_EMAIL_TO");
+    if (!settings.alert_email_to.empty() && !is_mailbox(settings.alert_email_to))
+        reader.problem("ALERT_EMAIL_TO", "is no address; write ops@acme.com");
+    if (!settings.alert_email_to.empty() && settings.email_by == EmailBy::off)
+        reader.problem("ALERT_EMAIL_TO", "needs a way out for e-mail, and EMAIL=off is set");
+    settings.alert_waiting = reader.duration("STEPLOG_ALERT_WAITING", std::chrono::seconds(1),
+                                             std::chrono::hours(24 * 30));
 }
 
 std::string last_four(const std::string& key) {
@@ -280,7 +299,7 @@ SettingsRead read_settings(const Environment& environment, const Environment& fl
     read_email(reader, read.settings);
     read_tls(reader, read.settings);
     read_admin(reader, read.settings);
-    look_for_unused(reader);
+    read_alerts(reader, read.settings);
     look_for_unknown(reader, environment);
     return read;
 }
@@ -337,6 +356,12 @@ std::vector<std::string> describe(const Settings& settings) {
         add("EMAIL_REPLY_TO", settings.email_reply_to.empty() ? "none" : "set");
         add("APP_URL", settings.app_url);
     }
+    add("SENTRY_DSN", settings.sentry_dsn.empty() ? "none" : "set");
+    add("ALERT_WEBHOOK_URL", settings.alert_webhook_url.empty()      ? "none"
+                             : settings.alert_webhook_secret.empty() ? "set"
+                                                                     : "set, signed");
+    add("ALERT_EMAIL_TO", settings.alert_email_to.empty() ? "none" : "set");
+    add("STEPLOG_ALERT_WAITING", format_duration(settings.alert_waiting));
     add("ADMIN_API_KEY", settings.admin_keys.empty()
                              ? std::string("none: the admin API is off")
                              : fmt::format("{} set", settings.admin_keys.size()));

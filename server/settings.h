@@ -54,6 +54,11 @@ struct Settings {
     std::string email_reply_to;  // "" for none
     std::string app_url;         // "" without e-mail
 
+    std::string alert_webhook_url, alert_webhook_secret;  // "": none, not signed
+    std::string sentry_dsn;                               // "": none
+    std::string alert_email_to;                           // "": none
+    Ms alert_waiting{0};  // how long a paying customer may be without an account
+
     std::vector<std::string> admin_keys;  // none: the admin API is off
 
     std::string tls_cert, tls_key;  // files; "" for plain HTTP

@@ -126,6 +126,7 @@ StripeWebhook::Reply StripeWebhook::accept(const std::string& body) {
             log_.error(
                 "dedupe_conflict: an event came again with another body; the first one is kept",
                 fields);
+            if (options_.on_conflict) options_.on_conflict();
         }
         if (accepted.duplicate) {
             log_.info("event was there already", fields);

@@ -44,6 +44,8 @@ struct StripeWebhookOptions {
         {};  // from that limit; absent: nobody is
     /// Told of each delivery, and how long its answer took.
     std::function<void(WebhookOutcome outcome, std::chrono::nanoseconds took)> on_answer = {};
+    /// Told of each event whose id came before with another body.
+    std::function<void()> on_conflict = {};
     /// Told of each good signature how far its time is ahead of our clock, in seconds.
     std::function<void(std::int64_t seconds)> on_skew = {};
 };

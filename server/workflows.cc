@@ -1,10 +1,22 @@
 // The server's workflows; see workflows.h.
 #include "server/workflows.h"
 
+#include <unistd.h>
+
+#include <array>
+
 #include "steps/email_resend.h"
 #include "steps/provision_customer.h"
 
 namespace steplog::server {
+namespace {
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+}  // namespace
 
 Outside::Outside(const Settings& settings, const Clock& clock)
     : http(
@@ -15,16 +27,30 @@ Outside::Outside(const Settings& settings, const Clock& clock)
                 .email_from = settings.email_from,
                 .email_reply_to = settings.email_reply_to,
                 .livemode = settings.livemode()} {
-    if (settings.email_by == EmailBy::off) return;
-    resend = std::make_unique<steps::ResendSender>(
-        http, clock, steps::ResendOptions{settings.resend_api_base, settings.resend_api_key});
-    providers.email = resend.get();
+    if (settings.email_by == EmailBy::resend) {
+        resend = std::make_unique<steps::ResendSender>(
+            http, clock, steps::ResendOptions{settings.resend_api_base, settings.resend_api_key});
+        providers.email = resend.get();
+    }
+    add_alert_channels(settings, clock);
 }
 
-void register_workflows(Registry& registry, steps::Providers& providers,
-                        steps::InstanceDesk& desk) {
-    steps::register_provision_customer(registry, providers);
-    steps::register_reconcile_accounts(registry, providers, desk);
+void Outside::add_alert_channels(const Settings& settings, const Clock& clock) {
+    const std::string host = host_name();
+    if (!settings.sentry_dsn.empty())
+        alerts.push_back(
+            steps::sentry(http, clock, steps::parse_sentry_dsn(settings.sentry_dsn), host));
+    if (!settings.alert_webhook_url.empty())
+        alerts.push_back(steps::alert_webhook(
+            http, clock, {settings.alert_webhook_url, settings.alert_webhook_secret, host}));
+    if (!settings.alert_email_to.empty())
+        alerts.push_back(steps::alert_email(*resend, settings.email_from, settings.alert_email_to));
+}
+
+void register_workflows(Registry& registry, Outside& outside, steps::InstanceDesk& desk) {
+    steps::register_provision_customer(registry, outside.providers);
+    steps::register_reconcile_accounts(registry, outside.providers, desk);
+    steps::register_tell_people(registry, outside.alerts);
 }
 
 }  // namespace steplog::server

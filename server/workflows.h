@@ -10,6 +10,7 @@
 #include "steps/email.h"
 #include "steps/http_client.h"
 #include "steps/reconcile_accounts.h"
+#include "steps/tell_people.h"
 
 namespace steplog::server {
 
@@ -19,9 +20,13 @@ struct Outside {
     steps::HttpClient http;
     std::unique_ptr<steps::EmailSender> resend;
     steps::Providers providers;
+    steps::AlertChannels alerts;  // none: nobody is told
+
+  private:
+    void add_alert_channels(const Settings& settings, const Clock& clock);
 };
 
-/// Providers and desk outlive what runs them.
-void register_workflows(Registry& registry, steps::Providers& providers, steps::InstanceDesk& desk);
+/// What is outside and the desk outlive what runs them.
+void register_workflows(Registry& registry, Outside& outside, steps::InstanceDesk& desk);
 
 }  // namespace steplog::server

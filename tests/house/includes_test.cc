@@ -51,7 +51,7 @@ const std::vector<Confined> confined = {
     {R"(httplib\.h)", R"(steps/http_.*|server/.*|tools/(sandbox|bench)/.*)"},
     {R"(sqlite3\.h|SQLiteCpp/.*)", R"(engine/.*|tools/bench/.*)"},
     {R"(openssl/.*)",
-     R"(engine/(digest|cipher|encryption|sealed).*|steps/http_.*|server/(signature|front_tls|admin).*|tools/(sandbox|bench)/.*)"},
+     R"(engine/(digest|cipher|encryption|sealed).*|steps/(http_|signing).*|server/(signature|front_tls|admin).*|tools/(sandbox|bench)/.*)"},
     {R"(spdlog/.*)", R"(server/log\.cc)"},
     {R"(prometheus/.*)", R"(server/metrics\.cc)"},
     {R"(CLI/.*)", R"(server/main\.cc|tools/.*)"},

@@ -325,9 +325,27 @@ TEST(Settings, WarnOfMisspeltNames) {
     EXPECT_THAT(read(with("STEPLOG_SANDBOX", "http://127.0.0.1:1")).warnings, IsEmpty());
 }
 
-TEST(Settings, SayWhatIsSetAndNotUsedYet) {
-    EXPECT_THAT(read(with("SENTRY_DSN", "https://key@sentry.example/1")).warnings,
-                ElementsAre(HasSubstr("SENTRY_DSN: ")));
+TEST(Settings, LookAtWhereTroublesAreReported) {
+    for (const auto& [name, good] :
+         {std::pair("SENTRY_DSN", "https://key@sentry.example/1"),
+          {"ALERT_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/x"},
+          {"STEPLOG_ALERT_WAITING", "1h"}}) {
+        EXPECT_THAT(read(with(name, good)).problems, IsEmpty()) << name;
+        EXPECT_THAT(read(with(name, good)).warnings, IsEmpty()) << name;
+    }
+    for (const auto& [name, wrong] :
+         {std::pair("SENTRY_DSN", "https://sentry.example/1"),
+          {"ALERT_WEBHOOK_URL", "http://hooks.slack.com/services/hidden"},
+          {"ALERT_WEBHOOK_SECRET", "whsec_hidden!"},
+          {"ALERT_EMAIL_TO", "nobody"},
+          {"STEPLOG_ALERT_WAITING", "soon"}}) {
+        const auto problems = read(with(name, wrong)).problems;
+        EXPECT_THAT(problems, ::testing::Contains(HasSubstr(std::string(name) + ": "))) << name;
+        EXPECT_THAT(problems, ::testing::Each(Not(HasSubstr("hidden")))) << name;
+    }
+    auto environment = with("EMAIL", "off");
+    environment["ALERT_EMAIL_TO"] = "ops@acme.example";
+    EXPECT_THAT(read(environment).problems, ElementsAre(HasSubstr("ALERT_EMAIL_TO: needs")));
 }
 
 TEST(Settings, TakeSeveralAdminKeysAndNoShortOne) {
