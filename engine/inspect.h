@@ -252,6 +252,7 @@ class Inspector {
         std::string name,
             provider;  // provider: whom its last attempt asked; "" when it asked nobody
         bool finished = false;
+        bool has_undo = false;  // finished, and its workflow says how it is taken back
     };
     std::vector<Step> steps(const InstanceRow& row);
 

@@ -90,11 +90,12 @@ void fold_entry(const Query& log, std::vector<Inspector::Step>& steps) {
     auto step = std::find_if(steps.begin(), steps.end(),
                              [&](const Inspector::Step& known) { return known.name == name; });
     if (step == steps.end()) step = steps.insert(steps.end(), {.name = name, .provider = {}});
+    const Json data = rows::read_data(log.text(2));
     if (kind != "started") {
         step->finished = true;
+        step->has_undo = data.contains("undo");
         return;
     }
-    const Json data = rows::read_data(log.text(2));
     const auto provider = data.find("provider");
     if (provider != data.end() && provider->is_string())
         step->provider = provider->get<std::string>();

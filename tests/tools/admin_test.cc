@@ -158,7 +158,7 @@ TEST_F(AdminProgram, CancelsWithAReasonAndSaysWhatItCouldNot) {
     const Finished done = admin({"cancel", "evt_odd", "evt_done", "--reason", "refunded"});
     EXPECT_EQ(done.exit.code, 0) << done.errors;
     EXPECT_THAT(done.output, HasSubstr("cancelled 1 instance\n"));
-    EXPECT_THAT(done.output, HasSubstr("skipped: "));
+    EXPECT_THAT(done.output, HasSubstr("skipped 1:\n  order/evt_done  completed"));
     EXPECT_EQ(shop.house.state("order/evt_odd"), "cancelled");
     EXPECT_EQ(shop.house.sql("SELECT actor||' '||json_extract(detail,'$.reason') FROM audit "
                              "WHERE action='cancel'"),
@@ -187,7 +187,8 @@ TEST_F(AdminProgram, MovesInstancesToAnotherVersionWithAReason) {
     EXPECT_EQ(done.output,
               "moved 1 instance to version 2\n"
               "  order/evt_odd  is still stuck; to go on, run: workflow-resume order/evt_odd\n"
-              "  order/evt_done  skipped: completed: it has ended\n");
+              "skipped 1:\n"
+              "  order/evt_done  completed: it has ended\n");
     EXPECT_EQ(shop.house.sql("SELECT version FROM instances WHERE id='order/evt_odd'"), "2");
     EXPECT_EQ(shop.house.sql("SELECT actor||' '||detail FROM audit WHERE action='move'"),
               me + R"( {"code":"odd_order","from":1,"reason":"ticket 7","to":2,"was":"stuck"})");

@@ -22,8 +22,9 @@ constexpr const char* examples = R"(Examples:
   workflow-admin purge --older-than 90d --plan
   workflow-admin purge --older-than 90d --reason 'the disk is getting full'
   workflow-admin cancel evt_1Abc --reason 'refunded, ticket 4711'
+  workflow-admin cancel --all --workflow order --older-than 30d --plan
   workflow-admin start nightly_report --input '{"day":"2026-01-31"}' --reason 'ticket 4711'
-  workflow-admin retry-now evt_1Abc
+  workflow-admin retry-now --all --step send_email --rate 10/s --yes
   workflow-admin skip evt_1Abc --step send_email --result '{"id":"sent by hand"}'
   workflow-admin fail evt_1Abc --step send_email --message 'the address does not exist'
   workflow-admin move evt_1Abc --to-version 3
@@ -34,6 +35,9 @@ constexpr const char* examples = R"(Examples:
   workflow-admin schedule trigger reconcile
   workflow-admin schedule preview reconcile
 
+cancel, kill, retry-now and move take ids, or --all with filters: then --plan says what would be
+done, and --yes does it without asking.
+
 What changes the database is asked of the running server through its control socket (same user or
 root), or done under the database's lock when none runs; who asked, and --reason, go into its audit
 table. Exit codes: 0 done, 1 refused, not found, failed or a promise broken, 2 wrong usage.)";
@@ -41,9 +45,13 @@ table. Exit codes: 0 done, 1 refused, not found, failed or a promise broken, 2 w
 }  // namespace
 
 CLI::App* add_verb(CLI::App& app, Admin& admin, const std::string& name, const std::string& help,
-                   std::function<int()> run) {
+                   std::function<int()> run, std::function<std::string()> wrong_usage) {
     CLI::App* verb = app.add_subcommand(name, help);
-    verb->callback([&admin, run = std::move(run)] { admin.chosen = run; });
+    verb->callback([&admin, run = std::move(run), wrong_usage = std::move(wrong_usage)] {
+        const std::string wrong = wrong_usage ? wrong_usage() : "";
+        if (!wrong.empty()) throw CLI::ValidationError(wrong);
+        admin.chosen = run;
+    });
     return verb;
 }
 

@@ -1,20 +1,21 @@
-// workflow-admin move ID… --to-version N: lets instances go on under another version of their
+// workflow-admin move --to-version N: lets instances go on under another version of their
 // workflow.
 #include <fmt/format.h>
 
 #include <memory>
 
 #include "engine/commands.h"
+#include "engine/entries.h"
 #include "engine/inspect_json.h"
 #include "engine/inspect_redact.h"
-#include "tools/admin/verb.h"
+#include "tools/admin/bulk.h"
 #include "tools/common/named.h"
 
 namespace steplog::tools {
 namespace {
 
 struct MoveOptions {
-    std::vector<std::string> instances;
+    Selection selection;
     int to_version = 0;
 };
 
@@ -33,39 +34,65 @@ void print_words(const Moved& moved, int to_version) {
         print_line(
             fmt::format("  {}  is still stuck; to go on, run: workflow-resume {}", shown, shown));
     }
-    for (const Resumed::Skipped& one : moved.skipped)
-        print_line(fmt::format("  {}  skipped: {}", printable(redact_text(one.id)),
-                               printable(redact_text(one.reason))));
+    print_skipped(moved.skipped);
+}
+
+std::string why_not(const InstanceRow& row, int to_version) {
+    if (is_finished(row.state)) return fmt::format("{}: it has ended", to_string(row.state));
+    if (row.error_code == "log_damaged")
+        return "log_damaged: its log does not verify; restore a backup";
+    return row.version == to_version ? fmt::format("it is at version {} already", to_version) : "";
+}
+
+Brings brings(const InstanceRow& row) {
+    const bool goes_on = row.state == State::stuck && row.error_code == unknown_version_code;
+    return goes_on ? Brings::going_on : Brings::nothing;
 }
 
 int move(Admin& admin, const MoveOptions& options) {
-    // The reading connection ends with this statement: whoever writes has the file to itself.
-    const Named named = [&] {
-        Inspector inspector(admin.common.database, admin.clock);
-        return resolve(inspector, options.instances, admin_program);
-    }();
-    Moved moved;
-    if (!named.ids.empty())
-        moved = parse_moved(admin.owner().order(move_command(
-            {.ids = named.ids, .to_version = options.to_version, .reason = admin.reason})));
-    moved.skipped.insert(moved.skipped.begin(), named.unknown.begin(), named.unknown.end());
-    if (admin.common.json)
-        print_json(moved);
-    else
-        print_words(moved, options.to_version);
-    return !named.unknown.empty() || moved.ids.empty() ? exit_failed : exit_done;
+    Moved all;
+    return carry_out(
+        admin, options.selection,
+        {.deed = {"move", "moved"},
+         .why_not = [&](const InstanceRow& row) { return why_not(row, options.to_version); },
+         .brings = brings,
+         .carry_out =
+             [&](Owner& owner, const std::vector<std::string>& ids) {
+                 const Moved part = parse_moved(owner.order(move_command(
+                     {.ids = ids, .to_version = options.to_version, .reason = admin.reason})));
+                 all.ids.insert(all.ids.end(), part.ids.begin(), part.ids.end());
+                 all.still_stuck.insert(all.still_stuck.end(), part.still_stuck.begin(),
+                                        part.still_stuck.end());
+                 all.skipped.insert(all.skipped.end(), part.skipped.begin(), part.skipped.end());
+             },
+         .finish =
+             [&](const std::vector<Resumed::Skipped>& unknown) {
+                 all.skipped.insert(all.skipped.begin(), unknown.begin(), unknown.end());
+                 if (admin.common.json)
+                     print_json(all);
+                 else
+                     print_words(all, options.to_version);
+                 return !unknown.empty() || all.ids.empty() ? exit_failed : exit_done;
+             }});
+}
+
+// Versions are a workflow's: 3 of one is not 3 of another.
+std::string wrong_usage_of(const MoveOptions& options) {
+    if (options.selection.all && options.selection.filter.workflow.empty())
+        return "--all goes with --workflow here";
+    return wrong_usage(options.selection);
 }
 
 }  // namespace
 
 void add_move(CLI::App& app, Admin& admin) {
     const auto options = std::make_shared<MoveOptions>();
-    CLI::App* verb =
-        add_verb(app, admin, "move", "lets instances go on under another version of their workflow",
-                 [&admin, options] { return move(admin, *options); });
-    verb->add_option("ID", options->instances,
-                     "instances, each by its id or any clear ending or beginning of it")
-        ->required();
+    CLI::App* verb = add_verb(
+        app, admin, "move", "lets instances go on under another version of their workflow",
+        [&admin, options] { return move(admin, *options); },
+        [options] { return wrong_usage_of(*options); });
+    add_selection(*verb, options->selection, {"move", "moved"},
+                  "all of --workflow that have not ended and match the filters", unfinished_states);
     verb->add_option("--to-version", options->to_version, "the version, as the program has it")
         ->required()
         ->check(at_least(1))

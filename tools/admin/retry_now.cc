@@ -1,28 +1,26 @@
-// workflow-admin retry-now ID…: the next attempt of what sleeps between attempts, at once.
+// workflow-admin retry-now: the next attempt of what sleeps between attempts, at once.
 #include <fmt/format.h>
 
 #include <memory>
 
 #include "engine/commands.h"
 #include "engine/inspect_json.h"
-#include "engine/inspect_redact.h"
-#include "tools/admin/verb.h"
+#include "tools/admin/bulk.h"
 #include "tools/common/named.h"
 
 namespace steplog::tools {
 namespace {
 
-int retry_now(Admin& admin, const std::vector<std::string>& texts) {
-    // The reading connection ends with this statement: whoever writes has the file to itself.
-    const Named named = [&] {
-        Inspector inspector(admin.common.database, admin.clock);
-        return resolve(inspector, texts, admin_program);
-    }();
-    Resumed resumed;
-    if (!named.ids.empty())
-        resumed = parse_resumed(admin.owner().order(
-            resume_command({.ids = named.ids, .retry_now = true, .reason = admin.reason})));
-    resumed.skipped.insert(resumed.skipped.begin(), named.unknown.begin(), named.unknown.end());
+std::string why_not(const InstanceRow& row) {
+    if (row.state == State::stuck)
+        return "stuck: it has no attempt before it; workflow-resume gives it some";
+    const bool between_attempts = row.state == State::sleeping && row.waits_for == WaitsFor::retry;
+    return between_attempts
+               ? ""
+               : fmt::format("{}: it does not sleep between attempts", to_string(row.state));
+}
+
+int print_result(const Admin& admin, const Resumed& resumed) {
     if (admin.common.json) {
         print_line(dump({{"retried", resumed.ids.size()},
                          {"ids", json_of_ids(resumed.ids)},
@@ -30,27 +28,46 @@ int retry_now(Admin& admin, const std::vector<std::string>& texts) {
     } else {
         print_line(fmt::format("{} instance{} tried again now", resumed.ids.size(),
                                resumed.ids.size() == 1 ? " is" : "s are"));
-        for (const Resumed::Skipped& one : resumed.skipped)
-            print_line(fmt::format("  {}  skipped: {}", printable(redact_text(one.id)),
-                                   printable(redact_text(one.reason))));
+        print_skipped(resumed.skipped);
     }
     return resumed.skipped.empty() ? exit_done : exit_failed;
+}
+
+int retry_now(Admin& admin, const Selection& selection) {
+    Resumed all;
+    return carry_out(
+        admin, selection,
+        {.deed = {"retry", "retried"},
+         .why_not = why_not,
+         .brings = [](const InstanceRow&) { return Brings::going_on; },
+         .carry_out =
+             [&](Owner& owner, const std::vector<std::string>& ids) {
+                 const Resumed part = parse_resumed(owner.order(
+                     resume_command({.ids = ids, .retry_now = true, .reason = admin.reason})));
+                 all.ids.insert(all.ids.end(), part.ids.begin(), part.ids.end());
+                 all.skipped.insert(all.skipped.end(), part.skipped.begin(), part.skipped.end());
+             },
+         .finish =
+             [&](const std::vector<Resumed::Skipped>& unknown) {
+                 all.skipped.insert(all.skipped.begin(), unknown.begin(), unknown.end());
+                 return print_result(admin, all);
+             }});
 }
 
 }  // namespace
 
 void add_retry_now(CLI::App& app, Admin& admin) {
-    const auto texts = std::make_shared<std::vector<std::string>>();
-    CLI::App* verb =
-        add_verb(app, admin, "retry-now", "makes the next attempt of sleeping instances now",
-                 [&admin, texts] { return retry_now(admin, *texts); });
-    verb->add_option("ID", *texts,
-                     "the instances, by their ids or any clear ending or beginning of them")
-        ->required();
+    const auto selection = std::make_shared<Selection>();
+    CLI::App* verb = add_verb(
+        app, admin, "retry-now", "makes the next attempt of sleeping instances now",
+        [&admin, selection] { return retry_now(admin, *selection); },
+        [selection] { return wrong_usage(*selection); });
+    add_selection(*verb, *selection, {"retry", "retried"},
+                  "all that sleep between attempts and match the filters", {State::sleeping});
     add_reason(*verb, admin);
     verb->footer(
         "Their attempts and the time in which they are made count on, unlike with "
-        "workflow-resume. Exit code 1 when one of them does not sleep between attempts.");
+        "workflow-resume. Exit code 1 when one of the named does not sleep between attempts.");
 }
 
 }  // namespace steplog::tools

@@ -25,9 +25,10 @@ struct Admin {
     Owner owner() { return Owner(common.database, admin_program, clock); }
 };
 
-/// A subcommand that, once named, is carried out by `run`.
+/// A subcommand that, once named, is carried out by `run`. `wrong_usage`: rules between its options
+/// that the parser cannot say; "" when they are kept.
 CLI::App* add_verb(CLI::App& app, Admin& admin, const std::string& name, const std::string& help,
-                   std::function<int()> run);
+                   std::function<int()> run, std::function<std::string()> wrong_usage = {});
 
 /// --reason TEXT, for verbs that change something.
 void add_reason(CLI::App& verb, Admin& admin);

@@ -1,29 +1,22 @@
 // workflow-resume: puts stuck instances, and those between attempts, back to work. It resolves what
 // a person means by reading; what changes is done by the database's owner (common/owner.h).
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <iostream>
 #include <set>
-#include <thread>
 
 #include "engine/commands.h"
 #include "engine/inspect.h"
 #include "engine/inspect_json.h"
-#include "engine/inspect_redact.h"
 #include "tools/common/cli.h"
 #include "tools/common/named.h"
 #include "tools/common/owner.h"
-#include "tools/resume/pace.h"
-#include "tools/resume/plan.h"
+#include "tools/common/selection.h"
 
 namespace steplog::tools {
 namespace {
 
 constexpr const char* program = "workflow-resume";
-constexpr int batch_max = 200;  // in one transaction: the server's other work waits for it
-constexpr std::size_t skipped_shown_max = 20;
 
 constexpr const char* examples = R"(Examples:
   workflow-resume evt_1Abc                  any ending or beginning of an id that fits one instance
@@ -38,25 +31,22 @@ the control socket (same user or root); without, it takes the database's lock an
 on when the server starts. Exit codes: 0 done, 1 refused, not found or nothing named could be
 resumed, 2 wrong usage.)";
 
+const Deed deed = {"resume", "resumed"};
+
 struct Options {
     CommonOptions common;
-    std::vector<std::string> ids;
-    bool all = false, plan = false, yes = false;
-    ResumeRequest filter;
-    std::optional<Pace> pace;
-};
+    Selection selection;
 
-// Rules between options that the parser cannot say.
-std::string wrong_usage(const Options& options) {
-    if (options.all && !options.ids.empty()) return "give ids or --all, not both";
-    if (!options.all && options.ids.empty()) return "give ids, or --all";
-    const ResumeRequest& filter = options.filter;
-    if (!options.all &&
-        (filter.state || filter.limit > 0 || filter.older_than || !filter.workflow.empty() ||
-         !filter.step.empty() || !filter.error_code.empty()))
-        return "--state, --workflow, --step, --error-code, --older-than and --limit go with --all";
-    return "";
-}
+    ResumeRequest filter() const {
+        const InstanceFilter& filter = selection.filter;
+        return {.state = filter.state,
+                .workflow = filter.workflow,
+                .step = filter.step,
+                .error_code = filter.error_code,
+                .older_than = filter.older_than,
+                .limit = filter.limit};
+    }
+};
 
 // What came of it so far; who was skipped is told once.
 class Tally {
@@ -74,26 +64,16 @@ class Tally {
     std::set<std::string> told_;
 };
 
-int batch_of(const Options& options) {
-    return options.pace ? std::min(options.pace->batch, batch_max) : batch_max;
-}
-
-void pause_between_batches(const Options& options, const Owner& owner) {
-    // Without a server nothing runs yet, so there is nobody to spare.
-    if (options.pace && owner.served())
-        std::this_thread::sleep_for(options.pace->pause * batch_of(options) / options.pace->batch);
-}
-
 Resumed resume_by(Owner& owner, const ResumeRequest& request) {
     return parse_resumed(owner.order(resume_command(request)));
 }
 
 void resume_named(Owner& owner, const Options& options, const std::vector<std::string>& ids,
                   Tally& tally) {
-    const auto batch = static_cast<std::size_t>(batch_of(options));
-    for (std::size_t begin = 0; begin < ids.size(); begin += batch) {
-        if (begin > 0) pause_between_batches(options, owner);
-        const auto end = std::min(ids.size(), begin + batch);
+    const auto lot = static_cast<std::size_t>(lot_of(options.selection));
+    for (std::size_t begin = 0; begin < ids.size(); begin += lot) {
+        if (begin > 0) pause_before_next_lot(options.selection, owner);
+        const auto end = std::min(ids.size(), begin + lot);
         tally.add(resume_by(owner, {.ids = {ids.begin() + static_cast<std::ptrdiff_t>(begin),
                                             ids.begin() + static_cast<std::ptrdiff_t>(end)}}));
     }
@@ -105,28 +85,18 @@ void resume_named(Owner& owner, const Options& options, const std::vector<std::s
 void resume_all(Owner& owner, const Options& options, std::int64_t eligible, const Clock& clock,
                 Tally& tally) {
     const std::int64_t begun_at_ms = clock.now_ms();
-    const Ms older_than = options.filter.older_than.value_or(Ms(0));
+    const Ms older_than = options.selection.filter.older_than.value_or(Ms(0));
     while (tally.resumed() < eligible) {
-        if (tally.resumed() > 0) pause_between_batches(options, owner);
-        ResumeRequest request = options.filter;
+        if (tally.resumed() > 0) pause_before_next_lot(options.selection, owner);
+        ResumeRequest request = options.filter();
         request.older_than =
             older_than + Ms(std::max<std::int64_t>(0, clock.now_ms() - begun_at_ms));
-        request.limit =
-            static_cast<int>(std::min<std::int64_t>(batch_of(options), eligible - tally.resumed()));
+        request.limit = static_cast<int>(
+            std::min<std::int64_t>(lot_of(options.selection), eligible - tally.resumed()));
         const Resumed part = resume_by(owner, request);
         tally.add(part);
         if (part.ids.empty()) break;
     }
-}
-
-bool confirmed(std::size_t count) {
-    if (isatty(STDIN_FILENO) != 1)
-        throw Failure("a bulk resume wants a yes: look with --plan, then add --yes");
-    std::cerr << fmt::format("Resume {} instance{}? [y/N] ", count, count == 1 ? "" : "s")
-              << std::flush;
-    std::string answer;
-    std::getline(std::cin, answer);
-    return answer == "y" || answer == "Y" || answer == "yes";
 }
 
 void print_result(const Options& options, const Resumed& resumed) {
@@ -138,15 +108,7 @@ void print_result(const Options& options, const Resumed& resumed) {
     }
     print_line(fmt::format("resumed {} instance{}", resumed.ids.size(),
                            resumed.ids.size() == 1 ? "" : "s"));
-    if (resumed.skipped.empty()) return;
-    print_line(fmt::format("skipped {}:", resumed.skipped.size()));
-    const std::size_t shown = std::min(resumed.skipped.size(), skipped_shown_max);
-    for (std::size_t i = 0; i < shown; ++i)
-        print_line(fmt::format("  {}  {}", printable(redact_text(resumed.skipped[i].id)),
-                               printable(redact_text(resumed.skipped[i].reason))));
-    if (shown < resumed.skipped.size())
-        print_line(
-            fmt::format("  and {} more (--json lists them all)", resumed.skipped.size() - shown));
+    print_skipped(resumed.skipped);
 }
 
 // What a look at the database says before anything is changed.
@@ -158,20 +120,22 @@ struct Look {
 };
 
 Look look_first(const Options& options, const Clock& clock) {
+    const Selection& selection = options.selection;
     // The reading connection ends with this function: whoever writes has the file to itself.
     Inspector inspector(options.common.database, clock);
     Look look{.database = inspector.path(),
-              .named = resolve(inspector, options.ids, program),
+              .named = resolve(inspector, selection.texts, program),
               .resumable = {},
               .plan = {}};
-    ResumeRequest request = options.filter;
+    ResumeRequest request = options.filter();
     request.ids = look.named.ids;
-    if (options.all || !request.ids.empty()) look.resumable = inspector.resumable(request);
-    if (options.plan) {
-        look.plan = make_plan(inspector, look.resumable);
-        look.plan->skipped.insert(look.plan->skipped.end(), look.named.unknown.begin(),
-                                  look.named.unknown.end());
-    }
+    if (selection.all || !request.ids.empty()) look.resumable = inspector.resumable(request);
+    if (!selection.plan) return look;
+    look.plan = Plan{.deed = deed, .skipped = look.resumable.skipped};
+    look.plan->skipped.insert(look.plan->skipped.end(), look.named.unknown.begin(),
+                              look.named.unknown.end());
+    for (const InstanceRow& row : look.resumable.instances)
+        look.plan->add(inspector, row, Brings::going_on);
     return look;
 }
 
@@ -185,7 +149,8 @@ int resume(const Options& options) {
         return all_known ? exit_done : exit_failed;
     }
     const auto eligible = look.resumable.instances.size();
-    if (options.all && !options.yes && !confirmed(eligible)) {
+    const bool all = options.selection.all;
+    if (all && !confirmed(options.selection, deed, eligible)) {
         complain(program, "nothing was resumed");
         return exit_failed;
     }
@@ -193,7 +158,7 @@ int resume(const Options& options) {
     Owner owner(look.database, program, clock);
     Tally tally;
     tally.add({.ids = {}, .skipped = look.named.unknown});
-    if (options.all) {
+    if (all) {
         owner.keep_the_database();
         resume_all(owner, options, static_cast<std::int64_t>(eligible), clock, tally);
         tally.add({.ids = {}, .skipped = look.resumable.skipped});
@@ -203,10 +168,11 @@ int resume(const Options& options) {
     const Resumed& resumed = tally.total();
     print_result(options, resumed);
     if (!resumed.ids.empty() && !owner.served())
-        complain(program, fmt::format("no server runs: they go on as soon as workflow-server "
-                                      "starts{}",
-                                      options.pace ? ", all at once: --rate needs a server" : ""));
-    const bool nothing_named_resumed = !options.all && resumed.ids.empty();
+        complain(program,
+                 fmt::format("no server runs: they go on as soon as workflow-server "
+                             "starts{}",
+                             options.selection.pace ? ", all at once: --rate needs a server" : ""));
+    const bool nothing_named_resumed = !all && resumed.ids.empty();
     return !all_known || nothing_named_resumed ? exit_failed : exit_done;
 }
 
@@ -217,42 +183,12 @@ int run(int argc, char** argv) {
     Options options;
     add_common_options(app, options.common, program);
     app.footer(examples);
-    app.add_option("ID", options.ids,
-                   "instances, each by its id or any clear ending or beginning of it");
-    app.add_flag("--all", options.all,
-                 "all that are stuck or between attempts and match the filters");
-    app.add_option_function<std::string>(
-           "--state",
-           [&options](const std::string& text) {
-               options.filter.state = parse_state(text);
-               if (options.filter.state != State::stuck && options.filter.state != State::sleeping)
-                   throw CLI::ValidationError("--state", "wants stuck or sleeping");
-           },
-           "only those in this state: stuck or sleeping")
-        ->type_name("STATE");
-    app.add_option("--workflow", options.filter.workflow, "only of this workflow");
-    app.add_option("--step", options.filter.step, "only those that stand at this step");
-    app.add_option("--error-code", options.filter.error_code, "only with this error code");
-    add_duration(app, "--older-than", options.filter.older_than,
-                 "only those that nothing touched for so long");
-    app.add_option("--limit", options.filter.limit, "at most so many")
-        ->check(at_least(1))
-        ->type_name("N");
-    app.add_option_function<std::string>(
-           "--rate",
-           [&options](const std::string& text) {
-               options.pace = parse_pace(text);
-               if (!options.pace)
-                   throw CLI::ValidationError("--rate", "wants a rate such as 10/s or 100/m");
-           },
-           "no faster than this, so that providers are spared: 10/s, 100/m")
-        ->type_name("RATE");
-    app.add_flag("--plan", options.plan,
-                 "only say what would be resumed and which calls that means");
-    app.add_flag("--yes", options.yes, "do not ask before a bulk");
+    add_selection(app, options.selection, deed,
+                  "all that are stuck or between attempts and match the filters",
+                  {State::stuck, State::sleeping});
 
     app.callback([&options] {
-        const std::string wrong = wrong_usage(options);
+        const std::string wrong = wrong_usage(options.selection);
         if (!wrong.empty()) throw CLI::ValidationError(wrong);
     });
     return run_program(program, app, argc, argv, [&] { return resume(options); });

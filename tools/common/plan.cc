@@ -1,4 +1,4 @@
-#include "tools/resume/plan.h"
+#include "tools/common/plan.h"
 
 #include <fmt/format.h>
 
@@ -64,20 +64,38 @@ std::vector<PlannedCall> calls_of(const InstanceRow& row, const std::vector<Insp
     return calls.take();
 }
 
+// In reverse order, as they are made.
+std::vector<PlannedCall> undos_of(const std::vector<Inspector::Step>& log) {
+    Calls calls(log);
+    for (auto step = log.rbegin(); step != log.rend(); ++step)
+        if (step->finished && step->has_undo) calls.add("undo " + step->name, step->provider, true);
+    return calls.take();
+}
+
+// What is known of an instance whose calls are not.
+const char* without_calls(Brings brings) {
+    switch (brings) {
+        case Brings::going_on:
+            return "its workflow decides what comes next";
+        case Brings::taking_back:
+            return "nothing to take back";
+        case Brings::nothing:
+            break;
+    }
+    return "";
+}
+
 std::string shown(const std::string& text) { return printable(redact_text(text)); }
 
 }  // namespace
 
-Plan make_plan(Inspector& inspector, const Resumable& resumable) {
-    Plan plan;
-    plan.skipped = resumable.skipped;
-    for (const InstanceRow& row : resumable.instances) {
-        Plan::Entry entry{row, calls_of(row, inspector.steps(row))};
-        for (const PlannedCall& call : entry.calls)
-            if (!call.provider.empty()) ++plan.calls_by_provider[call.provider];
-        plan.entries.push_back(std::move(entry));
-    }
-    return plan;
+void Plan::add(Inspector& inspector, const InstanceRow& row, Brings brings) {
+    Entry entry{row, brings, {}};
+    if (brings == Brings::going_on) entry.calls = calls_of(row, inspector.steps(row));
+    if (brings == Brings::taking_back) entry.calls = undos_of(inspector.steps(row));
+    for (const PlannedCall& call : entry.calls)
+        if (!call.provider.empty()) ++calls_by_provider[call.provider];
+    entries.push_back(std::move(entry));
 }
 
 Json json_of(const Plan& plan) {
@@ -95,8 +113,8 @@ Json json_of(const Plan& plan) {
         instances.push_back(std::move(instance));
     }
     return {{"plan", true},
-            {"resumed", 0},
-            {"would_resume", plan.entries.size()},
+            {plan.deed.done, 0},
+            {"would_" + plan.deed.verb, plan.entries.size()},
             {"ids", std::move(ids)},
             {"skipped", json_of_skipped(plan.skipped)},
             {"instances", std::move(instances)},
@@ -104,7 +122,7 @@ Json json_of(const Plan& plan) {
 }
 
 std::string render(const Plan& plan) {
-    std::string text = fmt::format("would resume {} instance{}; nothing was changed\n",
+    std::string text = fmt::format("would {} {} instance{}; nothing was changed\n", plan.deed.verb,
                                    plan.entries.size(), plan.entries.size() == 1 ? "" : "s");
     for (const Plan::Entry& entry : plan.entries) {
         text += fmt::format("  {}  {}{}\n", coloured(shown(entry.row.id), Colour::bold),
@@ -120,7 +138,9 @@ std::string render(const Plan& plan) {
                                 call.provider.empty() ? "no provider" : shown(call.provider));
             later = later || call.certain || call.step != "recheck_purchase";
         }
-        if (entry.calls.empty()) text += "    its workflow decides what comes next\n";
+        if (const std::string none = without_calls(entry.brings);
+            entry.calls.empty() && !none.empty())
+            text += fmt::format("    {}\n", none);
     }
     if (!plan.calls_by_provider.empty()) {
         text += "calls, without retries, if every workflow goes on as usual:\n";

@@ -1,4 +1,4 @@
-#include "tools/resume/pace.h"
+#include "tools/common/pace.h"
 
 #include "engine/text.h"
 
