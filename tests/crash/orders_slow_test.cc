@@ -35,6 +35,11 @@ class PowerLossDuringAnOrder : public ::testing::Test {
             provide(*store, "stuck2", "same", stuck());
             provide(*store, "asleep", "", asleep());
             provide(*store, "behind", "same", std::nullopt);
+            provide(*store, "half", "", stuck(), false);
+            store
+                ->define_schedules(
+                    {{.name = "nightly", .workflow = "w", .version = 1, .cron = "@daily"}})
+                .get();
         }
         keys_ = new_key + "," + old_key;
         clock_.advance(std::chrono::hours(24 * 100));
@@ -58,9 +63,9 @@ class PowerLossDuringAnOrder : public ::testing::Test {
                 .waits_for = WaitsFor::retry,
                 .delay = std::chrono::hours(24 * 1000)};
     }
-    // An event and its instance, with one step that ended and one that did not.
+    // An event and its instance, with a step that ended, or one that did not.
     static void provide(Store& store, const std::string& word, const std::string& key,
-                        const std::optional<Transition>& to) {
+                        const std::optional<Transition>& to, bool finished = true) {
         const auto accepted =
             store
                 .accept(NewEvent{.source = "test",
@@ -81,15 +86,11 @@ class PowerLossDuringAnOrder : public ::testing::Test {
                       .step = "s",
                       .attempt = 1})
             .get();
-        store
-            .advance({.instance = claimed.seq,
-                      .epoch = claimed.epoch,
-                      .entries = {{.step = "s",
-                                   .kind = EntryKind::completed,
-                                   .attempt = 1,
-                                   .payload = R"({"a":1})"}},
-                      .to = *to})
-            .get();
+        Advance end{.instance = claimed.seq, .epoch = claimed.epoch, .to = *to};
+        if (finished)
+            end.entries = {
+                {.step = "s", .kind = EntryKind::completed, .attempt = 1, .payload = R"({"a":1})"}};
+        store.advance(std::move(end)).get();
     }
 
     // What an order may change, and its audit; not whose life the server is in.
@@ -100,8 +101,12 @@ class PowerLossDuringAnOrder : public ::testing::Test {
         SQLite::Database reader(database, SQLite::OPEN_READWRITE, 0, look_.name());
         std::string text;
         for (const char* query :
-             {"SELECT id||'|'||state||'|'||coalesce(due_at_ms,'')||'|'||holds_key FROM instances "
-              "ORDER BY seq",
+             {"SELECT id||'|'||state||'|'||version||'|'||coalesce(due_at_ms,'')||'|'||holds_key "
+              "FROM instances ORDER BY seq",
+              "SELECT instance||'|'||name||'|'||dedupe_id FROM signals ORDER BY seq",
+              "SELECT name||'|'||coalesce(due_at_ms,'')||'|'||coalesce(paused_at_ms,'')||'|'||"
+              "started FROM schedules",
+              "SELECT provider||'|'||state||'|'||coalesce(held_at_ms,'') FROM breakers",
               "SELECT instance||'|'||n||'|'||kind||'|'||step FROM entries ORDER BY instance, n",
               "SELECT id||'|'||coalesce(instance,'') FROM events ORDER BY seq",
               "SELECT id||'|'||coalesce(data_key_id,'') FROM payloads ORDER BY id",
@@ -253,6 +258,79 @@ TEST_F(PowerLossDuringAnOrder, ResumesOne) {
 TEST_F(PowerLossDuringAnOrder, ResumesManyInTheLotsThatWereAsked) {
     expect_whole_orders("resume all", [](Store& store) {
         return !store.resume({.limit = 2, .actor = "uid:1"}).get().ids.empty();
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, StartsByHand) {
+    expect_whole_orders("start", [](Store& store) {
+        return !store
+                    .accept(std::nullopt,
+                            NewInstance{.id = "w/byhand",
+                                        .workflow = "w",
+                                        .key = "same",
+                                        .input = R"({"day":1})",
+                                        .actor = "uid:1",
+                                        .reason = "ticket 7"},
+                            false)
+                    .get()
+                    .duplicate;
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, TakesAPersonsWordOnAStep) {
+    for (const auto& result : {std::optional<std::string>(R"({"id":"by hand"})"), {}})
+        expect_whole_orders(result ? "skip" : "fail", [&](Store& store) {
+            return store
+                .decide({.instance = "w/half",
+                         .step = "s",
+                         .result = result,
+                         .message = "no",
+                         .actor = "uid:1"})
+                .get()
+                .refused.empty();
+        });
+}
+
+TEST_F(PowerLossDuringAnOrder, TriesAgainNow) {
+    // Given twice it is done twice: who gave it looks first.
+    expect_whole_orders("retry-now", [this](Store& store) {
+        if (told().find("uid:1|retry-now|") != std::string::npos) return false;
+        return !store.resume({.ids = {"w/asleep"}, .retry_now = true, .actor = "uid:1"})
+                    .get()
+                    .ids.empty();
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, MovesAllThatWereNamedOrNone) {
+    expect_whole_orders("move", [](Store& store) {
+        return !store.move({.ids = {"w/stuck1", "w/asleep"}, .to_version = 2, .actor = "uid:1"})
+                    .get()
+                    .ids.empty();
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, SendsASignalOnce) {
+    expect_whole_orders("signal", [](Store& store) {
+        const auto sent = store
+                              .signal({.instance = "w/asleep",
+                                       .name = "approved",
+                                       .payload = "true",
+                                       .dedupe_id = "1",
+                                       .actor = "uid:1"})
+                              .get();
+        return sent.refused.empty() && !sent.duplicate;
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, PausesASchedule) {
+    expect_whole_orders("schedule pause", [](Store& store) {
+        return store.change_schedule({.name = "nightly", .actor = "uid:1"}).get().refused.empty();
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, PausesAProvider) {
+    expect_whole_orders("pause --provider", [](Store& store) {
+        return store.change_provider({.provider = "clerk", .actor = "uid:1"}).get().refused.empty();
     });
 }
 
