@@ -62,6 +62,12 @@ struct stat look_at(const fs::path& path) {
                            path.string()));
     if (status.st_size == 0)
         refuse(fmt::format("{} is empty: no workflow-server has written to it yet", path.string()));
+    // Even reading SQLite would take it for a new one, and delete the write-ahead log beside it.
+    constexpr off_t smallest_page = 512;
+    if (status.st_size < smallest_page)
+        refuse(fmt::format(
+            "{} has {} bytes: it is not a Steplog database, or was cut short: restore a backup",
+            path.string(), status.st_size));
     return status;
 }
 

@@ -24,6 +24,7 @@ constexpr int truncate_frames = 8192;  // 32 MiB: readers held it back; empty it
 constexpr int busy_ms =
     1000;  // only a reader that recovers a WAL beside us can make the writer wait
 constexpr int wal_frame_bytes = 24 + 4096;
+constexpr off_t database_bytes_min = 512;  // SQLite's smallest page
 constexpr int length_max = 16 * 1024 * 1024;
 
 void refuse_odd_files(const fs::path& path, bool create) {
@@ -47,6 +48,24 @@ void refuse_odd_files(const fs::path& path, bool create) {
                         path.string()));
     if (access(path.c_str(), R_OK | W_OK) != 0)
         throw OpenError(fmt::format("{} cannot be read and written by this user", path.string()));
+    // SQLite would begin it anew.
+    if (status.st_size > 0 && status.st_size < database_bytes_min)
+        throw OpenError(fmt::format(
+            "{} has {} bytes: it is not a Steplog database, or was cut short: restore a backup",
+            path.string(), status.st_size));
+}
+
+// Without the file that it belongs to SQLite deletes a WAL, with all that is only in it.
+void refuse_lone_wal(const fs::path& path) {
+    struct stat status {};
+    const std::string wal_path = path.string() + "-wal";
+    if (lstat(wal_path.c_str(), &status) != 0 || status.st_size == 0) return;
+    const bool missing = lstat(path.c_str(), &status) != 0 && errno == ENOENT;
+    if (missing || (S_ISREG(status.st_mode) && status.st_size == 0))
+        throw OpenError(fmt::format(
+            "{} is {}, and beside it lies its write-ahead log: put the file back, or restore a "
+            "backup; to begin anew all the same, move {} and {}-shm away",
+            path.string(), missing ? "not there" : "empty", wal_path, path.string()));
 }
 
 // WAL needs shared memory and locks that network file systems do not give reliably.
@@ -82,6 +101,7 @@ void refuse_foreign_wal(const fs::path& path) {
 
 SQLite::Database open_writer(const fs::path& path, const std::string& vfs, bool create) {
     if (vfs.empty()) {
+        refuse_lone_wal(path);
         refuse_odd_files(path, create);
         refuse_network_file_systems(path);
         refuse_foreign_wal(path);
