@@ -367,19 +367,17 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
     return advanced;
 }
 
-void SqliteTransitions::apply(Row& row, const Transition& wanted) {
-    Transition to = wanted;
+void SqliteTransitions::apply(Row& row, const Transition& to) {
     const std::int64_t at = now();
     std::optional<std::int64_t> due = to.due_at_ms, finished_at;
     if (to.delay) due = at + to.delay->count();
+    bool goes_on = false;
     // The breaker may have closed since it held this one back: nobody would release it any more.
     // Whether there is room is asked with each claim.
     if (to.waits_for == WaitsFor::circuit && !is_slot_detail(to.waits_detail)) {
         const auto breaker = read_breaker(to.waits_detail);
         if (!breaker || !breaker->holds_back(row.seq)) {
-            to.to = State::pending;
-            to.waits_for.reset();
-            to.waits_detail.clear();
+            goes_on = true;
             due = at;
         } else if (breaker->is_held()) {
             due.reset();  // as long as a person wants
@@ -392,14 +390,14 @@ void SqliteTransitions::apply(Row& row, const Transition& wanted) {
     const bool lets_pass = to.to == State::stuck && to.release_key && !holds_once_key(row);
     const bool releases = row.holds_key && (is_finished(to.to) || lets_pass);
     std::optional<std::string> waits_for;
-    if (to.waits_for) waits_for = steplog::to_string(*to.waits_for);
+    if (to.waits_for && !goes_on) waits_for = steplog::to_string(*to.waits_for);
     Query(statements_,
           "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=?, owner=NULL, "
           "key_ticket=NULL, error_code=?, "
           "error=?, output_payload=?, finished_at_ms=?, holds_key=?, updated_at_ms=? WHERE seq=?",
-          steplog::to_string(to.to), due, waits_for, or_null(to.waits_detail),
-          or_null(to.error_code), or_null(to.error), write_payload(row, to.output), finished_at,
-          row.holds_key && !releases, at, row.seq)
+          steplog::to_string(goes_on ? State::pending : to.to), due, waits_for,
+          or_null(goes_on ? "" : to.waits_detail), or_null(to.error_code), or_null(to.error),
+          write_payload(row, to.output), finished_at, row.holds_key && !releases, at, row.seq)
         .run();
     if (is_finished(to.to)) {
         let_go_of_once_keys(row);
