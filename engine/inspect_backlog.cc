@@ -9,33 +9,26 @@ namespace {
 
 // Every unfinished instance once. Each part is a partial index: what has a due time, what is stuck,
 // what queues for a key, and what waits for something without an end in time.
-const char* const count_sql =
-    "SELECT state, count(*) FROM ("
-    "SELECT state FROM instances WHERE due_at_ms IS NOT NULL "
-    "UNION ALL SELECT state FROM instances WHERE state='stuck' "
-    "UNION ALL SELECT state FROM instances WHERE state='queued' "
-    "UNION ALL SELECT state FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL "
-    "AND state IN ('sleeping','waiting')) GROUP BY state";
+std::string unfinished(const std::string& columns, const std::string& of_the_stuck = "") {
+    return "(SELECT " + columns + " FROM instances WHERE due_at_ms IS NOT NULL UNION ALL SELECT " +
+           columns + " FROM instances WHERE state='stuck'" + of_the_stuck + " UNION ALL SELECT " +
+           columns + " FROM instances WHERE state='queued' UNION ALL SELECT " + columns +
+           " FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL AND state IN "
+           "('sleeping','waiting'))";
+}
 
-const std::string unfinished_sql =
-    std::string("SELECT ") + rows::instance_columns +
-    "FROM ("
-    "SELECT * FROM instances WHERE due_at_ms IS NOT NULL "
-    "UNION ALL SELECT * FROM instances WHERE state='stuck' "
-    "UNION ALL SELECT * FROM instances WHERE state='queued' "
-    "UNION ALL SELECT * FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL "
-    "AND state IN ('sleeping','waiting')) AS instances WHERE workflow=? ORDER BY instances.seq";
+const std::string count_sql =
+    "SELECT state, count(*) FROM " + unfinished("state") + " GROUP BY state";
 
-const char* const oldest_sql =
-    "SELECT min(created_at_ms) FROM ("
-    "SELECT * FROM instances WHERE due_at_ms IS NOT NULL "
-    "UNION ALL SELECT * FROM instances WHERE state='stuck' AND NOT EXISTS "
-    "(SELECT 1 FROM json_each(?3) WHERE value=error_code) "
-    "UNION ALL SELECT * FROM instances WHERE state='queued' "
-    "UNION ALL SELECT * FROM instances WHERE waits_detail IS NOT NULL AND due_at_ms IS NULL "
-    "AND state IN ('sleeping','waiting')) AS unfinished WHERE workflow=?1 AND NOT EXISTS "
-    "(SELECT 1 FROM entries WHERE instance=unfinished.seq AND step=?2 AND "
-    "kind IN ('completed','skipped'))";
+const std::string unfinished_sql = std::string("SELECT ") + rows::instance_columns + "FROM " +
+                                   unfinished("*") +
+                                   " AS instances WHERE workflow=? ORDER BY instances.seq";
+
+const std::string oldest_sql =
+    "SELECT min(created_at_ms) FROM " +
+    unfinished("*", " AND NOT EXISTS (SELECT 1 FROM json_each(?3) WHERE value=error_code)") +
+    " AS unfinished WHERE workflow=?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE "
+    "instance=unfinished.seq AND step=?2 AND kind IN ('completed','skipped'))";
 
 }  // namespace
 
@@ -45,7 +38,7 @@ Backlog Inspector::backlog() {
         for (const State state : {State::pending, State::queued, State::running, State::sleeping,
                                   State::waiting, State::stuck})
             backlog.by_state[state] = 0;
-        Query count(statements, count_sql);
+        Query count(statements, count_sql.c_str());
         while (count.next())
             if (const auto state = parse_state(count.text(0)))
                 backlog.by_state[*state] += count.integer(1);
@@ -54,13 +47,7 @@ Backlog Inspector::backlog() {
                   clock_.now_ms());
         if (due.next()) backlog.oldest_due_at_ms = due.maybe_integer(0);
         backlog.breakers = rows::read_breakers(statements);
-        Query stuck(statements,
-                    "SELECT workflow, step, error_code, count(*) FROM instances WHERE "
-                    "state='stuck' GROUP BY workflow, step, error_code ORDER BY count(*) DESC, "
-                    "workflow, step, error_code");
-        while (stuck.next())
-            backlog.stuck.push_back(
-                {stuck.text(0), stuck.text(1), stuck.text(2), stuck.integer(3)});
+        backlog.stuck = rows::read_stuck(statements);
         return backlog;
     });
 }
@@ -78,7 +65,7 @@ std::optional<std::int64_t> Inspector::oldest_without(const std::string& workflo
                                                       const std::string& step,
                                                       const std::vector<std::string>& but_codes) {
     return file_->read([&](Statements& statements) {
-        Query oldest(statements, oldest_sql, workflow, step, Json(but_codes).dump());
+        Query oldest(statements, oldest_sql.c_str(), workflow, step, Json(but_codes).dump());
         return oldest.next() ? oldest.maybe_integer(0) : std::nullopt;
     });
 }

@@ -72,6 +72,16 @@ std::vector<BreakerView> read_breakers(Statements& statements) {
     return breakers;
 }
 
+std::vector<Stats::Group> read_stuck(Statements& statements) {
+    std::vector<Stats::Group> groups;
+    Query read(statements,
+               "SELECT workflow, step, error_code, count(*) FROM instances WHERE state='stuck' "
+               "GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3");
+    while (read.next())
+        groups.push_back({read.text(0), read.text(1), read.text(2), read.integer(3)});
+    return groups;
+}
+
 Payload read_payload(Payloads& payloads, const Query& query, int first_column) {
     if (query.is_null(first_column)) return {};
     auto body = payloads.open(query.integer(first_column), query.maybe_text(first_column + 1),

@@ -38,6 +38,9 @@ EventRow read_event(const Query& query);
 /// Breakers that have a row, by provider.
 std::vector<BreakerView> read_breakers(Statements& statements);
 
+/// Those that wait for a person, by workflow, step and error code; the largest group first.
+std::vector<Stats::Group> read_stuck(Statements& statements);
+
 /// A payload from three columns: its number, its body and its data key.
 Payload read_payload(Payloads& payloads, const Query& query, int first_column);
 

@@ -69,13 +69,9 @@ void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
             .value_or(0);
     stats.oldest_due_at_ms = number(
         "SELECT min(due_at_ms) FROM instances WHERE due_at_ms<=? AND state<>'running'", now_ms);
-    Query stuck(statements,
-                "SELECT workflow, step, error_code, count(*), min(updated_at_ms) FROM instances "
-                "WHERE state='stuck' GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3");
-    while (stuck.next()) {
-        stats.stuck.push_back({stuck.text(0), stuck.text(1), stuck.text(2), stuck.integer(3)});
-        take_earlier(stats.oldest_stuck_at_ms, stuck.maybe_integer(4));
-    }
+    stats.stuck = rows::read_stuck(statements);
+    Query oldest_stuck(statements, "SELECT min(updated_at_ms) FROM instances WHERE state='stuck'");
+    if (oldest_stuck.next()) stats.oldest_stuck_at_ms = oldest_stuck.maybe_integer(0);
     stats.breakers = rows::read_breakers(statements);
     Query owner(statements,
                 "SELECT program, pid, started_at_ms FROM owners ORDER BY id DESC LIMIT 1");
