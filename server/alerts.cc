@@ -23,8 +23,20 @@ constexpr std::int64_t growth = 10;
 constexpr Ms direct_timeout = std::chrono::seconds(10);
 constexpr int unrouted_looked_at = 100;
 
-// Steps of a loop ("refund/re_1") are one cause, and ids are nobody's business.
-std::string label_of(const std::string& step) { return step.substr(0, step.find('/')); }
+// Steps of a loop are one cause, and ids are nobody's business.
+std::string without_ids(const std::string& step) {
+    const std::size_t slash = step.find('/');
+    return slash == std::string::npos ? step : step.substr(0, slash) + steps::any_of_loop;
+}
+
+// Somebody may have started one by hand.
+std::optional<Alert> parse_order(const std::optional<std::string>& input) {
+    try {
+        return Json::parse(input.value_or("")).get<Alert>();
+    } catch (const Json::exception&) {
+        return std::nullopt;
+    }
+}
 
 }  // namespace
 
@@ -59,10 +71,8 @@ void Alerts::look() {
         const Counts counts = troubles();
         for (const auto& [id, found] : counts) {
             Watched& watched = watched_[id];
-            if (watched.since_ms == 0) {
-                watched.cause = found.first;
-                watched.since_ms = sources_.clock.now_ms();
-            }
+            watched.cause = found.first;  // an outage's code changes
+            if (watched.since_ms == 0) watched.since_ms = sources_.clock.now_ms();
             go_on_with(watched, found.second);
         }
         for (auto each = watched_.begin(); each != watched_.end();) {
@@ -83,16 +93,14 @@ void Alerts::find_what_is_told_already() {
     auto inspector = std::make_unique<Inspector>(sources_.database, sources_.clock, std::string(),
                                                  sources_.keys);
     for (const InstanceRow& row : inspector->unfinished_of(steps::tell_people_workflow)) {
-        const Payload input = inspector->show(row.id).input;
-        const Json order = Json::parse(input.text.value_or(""), nullptr, false);
-        if (order.is_discarded()) continue;
-        const auto alert = order.get<Alert>();
-        watched_[alert.cause.id()] = {.cause = alert.cause,
-                                      .instance = row.id,
-                                      .since_ms = alert.since_ms,
-                                      .most = alert.count,
-                                      .told = alert.count,
-                                      .gone_since_ms = {}};
+        const auto alert = parse_order(inspector->show(row.id).input.text);
+        if (!alert) continue;
+        watched_[alert->cause.id()] = {.cause = alert->cause,
+                                       .instance = row.id,
+                                       .since_ms = alert->since_ms,
+                                       .most = alert->count,
+                                       .told = alert->count,
+                                       .gone_since_ms = {}};
     }
     for (const EventRow& event : inspector->events(true, unrouted_looked_at))
         if (event.disposition == "quarantined" &&
@@ -112,7 +120,7 @@ Alerts::Counts Alerts::troubles() {
     for (const auto& group : backlog.stuck)
         add({.kind = TroubleKind::stuck,
              .workflow = group.workflow,
-             .step = label_of(group.step),
+             .step = without_ids(group.step),
              .error_code = group.error_code},
             group.count);
     for (const BreakerView& breaker : backlog.breakers)

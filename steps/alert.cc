@@ -111,8 +111,10 @@ std::string to_string(AlertStage stage) { return word_for(stage_words, stage); }
 
 std::string Cause::id() const {
     std::string id = to_string(kind);
+    // One outage is one cause, whatever each try answers.
+    const std::string code = kind == TroubleKind::provider_down ? "" : error_code;
     // An instance's id has 512 characters at most.
-    for (const std::string& part : {workflow, step, error_code, provider})
+    for (const std::string& part : {workflow, step, code, provider})
         if (!part.empty()) id += "/" + part.substr(0, part_length_max);
     return id;
 }
@@ -136,7 +138,9 @@ std::string advice(const Alert& alert) {
             return fmt::format(
                 "workflow-inspect stuck says why. When the cause is gone: workflow-resume --all "
                 "--workflow {}{} --error-code {}",
-                cause.workflow, cause.step.empty() ? "" : " --step " + cause.step,
+                cause.workflow,
+                cause.step.empty() || cause.step.ends_with(any_of_loop) ? ""
+                                                                        : " --step " + cause.step,
                 cause.error_code);
         case TroubleKind::provider_down:
             if (cause.error_code == "provider_key_rejected")

@@ -19,6 +19,9 @@ enum class TroubleKind {
     store_paused    // events are answered 503
 };
 
+/// How a cause names the steps of a loop ("refund/re_1"), whose ends are ids: "refund/*".
+inline constexpr const char* any_of_loop = "/*";
+
 /// One trouble: what is told once, with a count, however many it concerns.
 struct Cause {
     TroubleKind kind = TroubleKind::stuck;

@@ -26,8 +26,16 @@ void tell_all(Context& ctx, const std::string& when, const Alert& alert,
     ctx.run_parallel(std::move(tellings));
 }
 
+Alert order_of(const Json& input) {
+    try {
+        return input.get<Alert>();
+    } catch (const Json::exception&) {
+        throw PermanentError("odd_order", "the input is no alert: the server starts these itself");
+    }
+}
+
 Json tell_people(Context& ctx, const Json& input, const AlertChannels& channels) {
-    auto alert = input.get<Alert>();
+    Alert alert = order_of(input);
     tell_all(ctx, "begun", alert, channels);
     for (int number = 1; alert.stage != AlertStage::over; ++number) {
         alert = ctx.wait_for<Alert>(fmt::format("change/{}", number),
@@ -54,6 +62,7 @@ NewInstance tell_people_order(const Alert& begun) {
 void register_tell_people(Registry& registry, const AlertChannels& channels) {
     registry.add({.name = tell_people_workflow,
                   .version = 1,
+                  .on_failure = OnFailure::fail,
                   .run = [&channels](Context& ctx, const Json& input) {
                       return tell_people(ctx, input, channels);
                   }});

@@ -123,7 +123,7 @@ class AlertsTest : public ::testing::Test {
     int made_ = 0;
 };
 
-const std::string stuck_1 = "CRITICAL: 1 instance of order is stuck at charge (card_declined)";
+const std::string stuck_1 = "CRITICAL: 1 instance of order is stuck at charge/* (card_declined)";
 
 TEST_F(AlertsTest, TellEachChannelOnceAndWhenItIsOver) {
     orders(1);
@@ -134,7 +134,7 @@ TEST_F(AlertsTest, TellEachChannelOnceAndWhenItIsOver) {
     resume_all();
     pass(minutes(30));
     ASSERT_EQ(pager->told.size(), 2u);
-    EXPECT_THAT(pager->told[1], HasSubstr("nothing of order is stuck at charge (card_declined)"));
+    EXPECT_THAT(pager->told[1], HasSubstr("nothing of order is stuck at charge/* (card_declined)"));
     EXPECT_EQ(mail->told, pager->told);
 }
 
@@ -300,6 +300,33 @@ TEST_F(AlertsTest, HoldNoIdAndNoWordOfWhatHappened) {
                               "(body LIKE '%order/1%' OR body LIKE '%charge/1%')")
                   .getInt(),
               0);
+}
+
+TEST_F(AlertsTest, TakeAnOutageWhoseAnswersChangeForOne) {
+    SQLite::Database writer(directory_ / "steplog.db", SQLite::OPEN_READWRITE);
+    writer.exec(
+        "INSERT INTO breakers(provider,state,openings,opened_at_ms,next_at_ms,reason) "
+        "VALUES ('clerk','open',1,1,9000000000000,'http_503')");
+    alerts->look();
+    pass(seconds(10));
+    writer.exec("UPDATE breakers SET reason='timeout'");
+    pass(minutes(1));
+    EXPECT_EQ(pager->told.size(), 1u);
+}
+
+TEST_F(AlertsTest, GoOnBesideOneThatSomebodyStartedByHand) {
+    for (const auto* input : {"{}", "7"})
+        engine->accept(std::nullopt, NewInstance{.id = std::string("tell_people/") + input,
+                                                 .workflow = "tell_people",
+                                                 .input = input});
+    alerts->look();
+    engine->run_until_idle();
+    orders(1);
+    pass(minutes(1));
+    EXPECT_EQ(pager->told.size(), 1u);
+    EXPECT_THAT(log_lines, IsEmpty());
+    EXPECT_EQ(Inspector(directory_ / "steplog.db", clock).find("tell_people/7").error_code,
+              "odd_order");
 }
 
 TEST_F(AlertsTest, SayOnceThatTheyCannotLook) {

@@ -46,6 +46,10 @@ TEST(AlertWords, SayWhatHappenedAndWhatToDo) {
               "over after 12 min: nothing of provision_customer is stuck at create_clerk_user "
               "(retries_exhausted) any more; there were 3");
     EXPECT_EQ(advice(at_stage(AlertStage::over)), "");
+    Alert loop = stuck;
+    loop.cause.step = std::string("refund") + any_of_loop;
+    EXPECT_THAT(advice(loop), Not(HasSubstr("--step")))
+        << "no instance stands at a step of that name";
     Alert mail = stuck;
     mail.cause.step = "send_email";
     mail.count = 1;
