@@ -322,15 +322,32 @@ TEST_F(PowerLossDuringAnOrder, SendsASignalOnce) {
     });
 }
 
-TEST_F(PowerLossDuringAnOrder, PausesASchedule) {
-    expect_whole_orders("schedule pause", [](Store& store) {
-        return store.change_schedule({.name = "nightly", .actor = "uid:1"}).get().refused.empty();
+TEST_F(PowerLossDuringAnOrder, PausesUnpausesAndTriggersASchedule) {
+    using Kind = ScheduleChange::Kind;
+    expect_whole_orders("schedule pause, unpause, trigger", [this](Store& store) {
+        const std::string so_far = told();
+        for (const auto& [kind, action] : {std::pair(Kind::pause, "|schedule-pause|"),
+                                           {Kind::unpause, "|schedule-unpause|"},
+                                           {Kind::trigger, "|schedule-trigger|"}})
+            if (so_far.find(action) == std::string::npos)
+                return store.change_schedule({.kind = kind, .name = "nightly", .actor = "uid:1"})
+                    .get()
+                    .refused.empty();
+        return false;
     });
 }
 
-TEST_F(PowerLossDuringAnOrder, PausesAProvider) {
-    expect_whole_orders("pause --provider", [](Store& store) {
-        return store.change_provider({.provider = "clerk", .actor = "uid:1"}).get().refused.empty();
+TEST_F(PowerLossDuringAnOrder, PausesAProviderAndLetsItGo) {
+    using Kind = ProviderChange::Kind;
+    expect_whole_orders("pause and unpause --provider", [this](Store& store) {
+        const std::string so_far = told();
+        for (const auto& [kind, action] :
+             {std::pair(Kind::pause, "|provider-pause|"), {Kind::unpause, "|provider-unpause|"}})
+            if (so_far.find(action) == std::string::npos)
+                return store.change_provider({.kind = kind, .provider = "clerk", .actor = "uid:1"})
+                    .get()
+                    .refused.empty();
+        return false;
     });
 }
 
