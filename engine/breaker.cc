@@ -8,8 +8,6 @@ namespace steplog {
 namespace {
 
 constexpr std::int64_t second_ms = 1000;
-constexpr std::string_view slots_of_workflows = "slot workflow ";
-constexpr std::string_view slots_of_providers = "slot provider ";
 
 std::int64_t probe_delay_ms(const BreakerPolicy& policy, int openings) {
     std::int64_t delay_ms = std::max<std::int64_t>(policy.probe_delay.count(), 1);
@@ -40,25 +38,6 @@ std::optional<BreakerState> parse_breaker_state(std::string_view word) {
     for (const auto state : {BreakerState::closed, BreakerState::open, BreakerState::half_open})
         if (word == to_string(state)) return state;
     return std::nullopt;
-}
-
-std::string_view to_string(SlotOf scope) {
-    return scope == SlotOf::workflow ? "workflow" : "provider";
-}
-
-std::string slot_detail(SlotOf scope, const std::string& name) {
-    return std::string(scope == SlotOf::workflow ? slots_of_workflows : slots_of_providers) + name;
-}
-
-bool is_slot_detail(std::string_view waits_detail) {
-    return waits_detail.starts_with(slots_of_workflows) ||
-           waits_detail.starts_with(slots_of_providers);
-}
-
-std::pair<SlotOf, std::string> slot_of(std::string_view waits_detail) {
-    if (waits_detail.starts_with(slots_of_workflows))
-        return {SlotOf::workflow, std::string(waits_detail.substr(slots_of_workflows.size()))};
-    return {SlotOf::provider, std::string(waits_detail.substr(slots_of_providers.size()))};
 }
 
 std::string_view to_string(ProviderChange::Kind kind) {

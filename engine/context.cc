@@ -167,6 +167,30 @@ Json Context::step_json(std::string_view name, const StepOptions& options,
     return *std::move(result);
 }
 
+// Nothing where a newer version has been brought about.
+std::optional<Json> Context::update_json(std::string_view name, const UpdateOptions& options,
+                                         const std::function<Json(const Attempt&)>& effect) {
+    const std::string step = asked_for(name, EntryKind::started);
+    if (!options.step.once.empty())
+        stuck("once_in_update",
+              fmt::format("{} updates something and has a once key: what happens once is not "
+                          "brought up to date",
+                          step));
+    std::optional<Json> result = stored_result(step);
+    if (!result) {
+        StepRun run(*this, step, options.step,
+                    UpdateClaim{.entity = options.entity, .version = options.version});
+        result = run.begin();
+        if (!result)
+            result = run.end([&](const Attempt& attempt) {
+                return call_effect(step, options.step, attempt, effect);
+            });
+    }
+    if (replay_->log.step(step).superseded) return std::nullopt;
+    remember_undo(step, options.step, *result);
+    return result;
+}
+
 Json Context::transact_json(std::string_view name, const TransactOptions& options,
                             const Change& change) {
     const std::string step = asked_for(name, EntryKind::started);
@@ -343,13 +367,16 @@ std::string Context::start_child(std::string_view name, const std::string& workf
     leave_if_cancelling();
     begin_no_more_if_draining();
     StartChild start{.name = step, .on_close = options.on_close};
-    start.instance = {.id = options.id.empty() ? claimed_.id + "/" + step : options.id,
-                      .workflow = workflow,
-                      .version = surroundings_.registry.version_for(workflow, options.version),
-                      .key = options.key,
-                      .on_stuck = options.on_stuck,
-                      .input = to_text(input),
-                      .delay = options.delay};
+    start.instance = {
+        .id = options.id.empty() ? claimed_.id + "/" + step : options.id,
+        .workflow = workflow,
+        .version = surroundings_.registry.version_for(workflow, options.version),
+        .key = options.key,
+        .key_holders_max =
+            surroundings_.flow ? surroundings_.flow->of_workflow(workflow).key_holders_max : 1,
+        .on_stuck = options.on_stuck,
+        .input = to_text(input),
+        .delay = options.delay};
     std::string id = start.instance.id;
     replay_->log.children[step] = {id, workflow, options.on_close == OnParentClose::await};
     commit({.instance = claimed_.seq,
@@ -540,8 +567,8 @@ Advanced Context::commit(Advance advance) {
         try {
             Advanced advanced = result.get();
             tell_breakers(surroundings_, advanced.breakers);
-            // A once key that is not ours, or a breaker, has the whole advance wait.
-            if (!advanced.held_back &&
+            // A once key that is not ours, a breaker or a newer version: nothing was written.
+            if (!advanced.held_back && !advanced.superseded_by &&
                 (!advanced.once || advanced.once->kind == OnceVerdict::Kind::granted))
                 replay_->recorded.clear();
             if (!advanced.cancelled) return advanced;

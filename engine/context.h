@@ -63,6 +63,14 @@ struct StepOptions {
     Undo undo = {};  // where the instance fails or is cancelled after this step has finished
 };
 
+/// What Context::update brings something outside to, and how.
+struct UpdateOptions {
+    std::string entity;        // what is updated: "plan/cus_1"; 1 to 512 characters, kept as a hash
+    std::int64_t version = 0;  // of the state that it is brought to: what grows with every change
+                               // of it, for example when the event that tells of it was created
+    StepOptions step = {};     // without a once key
+};
+
 /// How Context::transact is tried again when what it calls throws.
 struct TransactOptions {
     std::optional<int> attempts_max = {};
@@ -160,7 +168,7 @@ struct StepDefaults {
 struct Transitioned {
     std::string instance, workflow, step;
     std::string
-        what;  // "started", "completed", "adopted", "retried", "failed", "stuck", "finished", …
+        what;  // "started", "completed", "adopted", "superseded", "retried", "failed", "stuck", …
     std::string error_code, error;
     int attempt = 0;
     std::int64_t epoch = 0;
@@ -255,6 +263,33 @@ class Context {
     template <class F>
     auto step(std::string_view name, F&& effect) {
         return step(name, StepOptions{}, std::forward<F>(effect));
+    }
+
+    /// A step that brings something outside to the state that an event, say, tells of, and never
+    /// back to an older one: where a newer version was brought about before, or may have been, by
+    /// whichever instance, nothing is called, and nothing (for void: false) returned; that is
+    /// recorded, and the same in every later call. Attempts for one entity are made one at a time,
+    /// whoever makes them; one that is refused for certain counts as not made. Of equal versions
+    /// each is applied. Throws and is recorded as step() does otherwise.
+    template <class F>
+    requires std::invocable<F, const Attempt&>
+    auto update(std::string_view name, const UpdateOptions& options, F&& effect) {
+        using T = std::invoke_result_t<F, const Attempt&>;
+        static_assert(
+            StepResult<T>,
+            "a step's result must convert to and from JSON: give its type to_json and from_json");
+        if constexpr (std::is_void_v<T>) {
+            return update_json(name, options,
+                               [&](const Attempt& attempt) {
+                                   effect(attempt);
+                                   return Json(nullptr);
+                               })
+                .has_value();
+        } else {
+            const std::optional<Json> result =
+                update_json(name, options, [&](const Attempt& a) { return Json(effect(a)); });
+            return result ? std::optional<T>(decode<T>(name, *result)) : std::optional<T>();
+        }
     }
 
     /// A step that changes the program's own tables, in the transaction that also records it: what
@@ -388,6 +423,8 @@ class Context {
     bool is_cancelling() const;
     Json step_json(std::string_view name, const StepOptions& options,
                    const std::function<Json(const Attempt&)>& effect);
+    std::optional<Json> update_json(std::string_view name, const UpdateOptions& options,
+                                    const std::function<Json(const Attempt&)>& effect);
     Json transact_json(std::string_view name, const TransactOptions& options, const Change& change);
     Json recorded(const char* kind, std::string_view name, const std::function<Json()>& draw);
     std::optional<Json> wait_for_json(std::string_view name, const WaitOptions& options);

@@ -220,8 +220,10 @@ Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance
     if (stopping()) throw StoreError(StoreError::Kind::closed, "the engine is stopping");
     if (instance)
         instance->version = impl_->registry.version_for(instance->workflow, instance->version);
-    // What is limited in number is claimed like what has waited: that is where it is counted.
-    const bool limited = instance && impl_->flow->running_max_of(instance->workflow) > 0;
+    if (instance)
+        instance->key_holders_max = impl_->flow->of_workflow(instance->workflow).key_holders_max;
+    // What is limited is claimed like what has waited: that is where it is counted.
+    const bool limited = instance && impl_->flow->limits_workflow(instance->workflow);
     const bool promised = instance && !limited && impl_->promise_worker();
     const auto take_back = [&] {
         if (!promised) return;
@@ -342,7 +344,7 @@ int Engine::run_until_idle() {
 }
 
 std::optional<std::int64_t> Engine::next_due_ms() {
-    return impl_->store.claim({.limit = 0, .busy = 0}).get().next_due_ms;
+    return impl_->store.claim({.limit = 0, .busy = 0, .flow = impl_->flow}).get().next_due_ms;
 }
 
 const Registry& Engine::registry() const { return impl_->registry; }

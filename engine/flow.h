@@ -3,7 +3,9 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "engine/types.h"
@@ -39,16 +41,38 @@ struct BreakerPolicy {
     int released_per_second = 50;            // when it has recovered: at most so many parked ones
 };
 
+/// So many in each period, spread evenly over it: a token bucket, which holds `burst` after a quiet
+/// time.
+struct Rate {
+    int limit = 0;  // 0: any number
+    Ms period = std::chrono::seconds(1);
+    int burst = 1;  // that may begin at once; 1 or more
+};
+
 /// What a program allows one provider.
 struct ProviderPolicy {
     BreakerPolicy breaker = {};
     int running_max = 0;  // steps of it at the same time, whoever runs them; 0: any number
+    Rate rate = {};       // attempts of its steps that begin, each with the look-up before it
 };
 
 /// What a program allows one workflow.
 struct WorkflowPolicy {
-    int running_max = 0;  // instances that run at the same time; 0: any number
+    int running_max = 0;      // instances that run at the same time; 0: any number
+    int key_holders_max = 1;  // instances of one key that go on beside each other, itself counted,
+                              // of whichever workflows: the smallest of theirs holds; the others
+                              // queue in the order of their arrival
+    Rate rate = {};           // instances that begin: what goes on after a sleep has begun already
 };
+
+/// What may be limited.
+enum class LimitOf {
+    workflow,
+    provider,
+    entity  // of Context::update, one at a time; its name is a keyed hash
+};
+/// The words as they are stored.
+std::string_view to_string(LimitOf);
 
 /// What a program allows: by provider, as StepOptions::provider names it.
 struct FlowPolicy {
@@ -61,23 +85,42 @@ struct FlowPolicy {
         const auto named = providers.find(name);
         return named == providers.end() ? provider : named->second;
     }
-    /// How many instances of it may run at the same time; 0: any number.
-    int running_max_of(const std::string& workflow) const {
-        const auto named = workflows.find(workflow);
-        return named == workflows.end() ? 0 : named->second.running_max;
+    /// What holds for this workflow.
+    const WorkflowPolicy& of_workflow(const std::string& name) const {
+        static const WorkflowPolicy not_limited;
+        const auto named = workflows.find(name);
+        return named == workflows.end() ? not_limited : named->second;
+    }
+    /// Whether an instance of it may have to wait before it can begin.
+    bool limits_workflow(const std::string& name) const {
+        const WorkflowPolicy& policy = of_workflow(name);
+        return policy.running_max > 0 || policy.rate.limit > 0;
+    }
+    /// How many at the same time; 0: any number.
+    int running_max_of(LimitOf scope, const std::string& name) const {
+        if (scope == LimitOf::entity) return 1;
+        return scope == LimitOf::workflow ? of_workflow(name).running_max
+                                          : of_provider(name).running_max;
+    }
+    /// How many in a time.
+    Rate rate_of(LimitOf scope, const std::string& name) const {
+        if (scope == LimitOf::entity) return {};
+        return scope == LimitOf::workflow ? of_workflow(name).rate : of_provider(name).rate;
     }
 };
 
-/// What may be limited in number.
-enum class SlotOf { workflow, provider };
-/// "workflow" or "provider".
-std::string_view to_string(SlotOf);
-/// Instances::waits_detail of one that is parked until there is room: "slot provider clerk". Its
-/// waits_for is `circuit`, as for all that flow control parks.
-std::string slot_detail(SlotOf scope, const std::string& name);
-/// Whether it is one of those, and not a provider whose breaker is open.
-bool is_slot_detail(std::string_view waits_detail);
-/// What it is parked for; only where is_slot_detail.
-std::pair<SlotOf, std::string> slot_of(std::string_view waits_detail);
+/// Why an instance is parked until there is room, or its turn: waits_for is `circuit`, as for all
+/// that flow control parks, and waits_detail "slot provider clerk", "rate workflow report". Without
+/// a due time it waits; with one, at a rate, its turn has come.
+struct Limit {
+    enum class Kind { slot, rate } kind = Kind::slot;
+    LimitOf scope = LimitOf::provider;
+    std::string name = {};
+
+    /// As it is stored.
+    std::string detail() const;
+};
+/// The inverse of detail(); nothing where it is a provider whose breaker is open.
+std::optional<Limit> parse_limit(std::string_view waits_detail);
 
 }  // namespace steplog

@@ -56,7 +56,7 @@ bool may_be_resumed(const InstanceRow& row) {
     return row.state == State::stuck ||
            (row.state == State::sleeping &&
             (row.waits_for == WaitsFor::retry ||
-             (row.waits_for == WaitsFor::circuit && !is_slot_detail(row.waits_detail))));
+             (row.waits_for == WaitsFor::circuit && !parse_limit(row.waits_detail))));
 }
 
 std::string why_not_resumable(const InstanceRow& row) {

@@ -107,6 +107,13 @@ struct BreakerView {
     std::string reason;                      // code of the failure that opened it
 };
 
+/// A limit for which instances are parked.
+struct LimitView {
+    Limit limit;              // the name of an entity is a hash
+    Rate rate = {};           // as it was used last; for rates
+    std::int64_t parked = 0;  // instances that wait for room, or for their turn
+};
+
 /// The whole database in numbers. Times are Unix milliseconds.
 struct Stats {
     std::map<State, std::int64_t> by_state;  // every state, also those with none
@@ -123,6 +130,7 @@ struct Stats {
     std::vector<Group> stuck;                    // largest first
     std::map<std::string, std::int64_t> events;  // by disposition
     std::vector<BreakerView> breakers;           // by provider
+    std::vector<LimitView> limits;               // … and limits that keep instances waiting
     std::int64_t database_bytes = 0, wal_bytes = 0;
     bool owned = false;  // a server (or command) has the database's lock
     std::string owner_program;
@@ -135,6 +143,7 @@ struct Backlog {
     std::map<State, std::int64_t> by_state;        // every unfinished state, also those with none
     std::optional<std::int64_t> oldest_due_at_ms;  // of those that no worker has taken yet
     std::vector<BreakerView> breakers;             // by provider
+    std::vector<LimitView> limits;                 // … and limits that keep instances waiting
 };
 
 /// Everything that is known of one customer.

@@ -47,6 +47,7 @@ Backlog Inspector::backlog() {
                   clock_.now_ms());
         if (due.next()) backlog.oldest_due_at_ms = due.maybe_integer(0);
         backlog.breakers = rows::read_breakers(statements);
+        backlog.limits = rows::read_limits(statements);
         backlog.stuck = rows::read_stuck(statements);
         return backlog;
     });

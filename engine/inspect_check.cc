@@ -241,18 +241,21 @@ std::vector<Promise> promises() {
                  "JOIN payloads p ON p.id=e.payload LEFT JOIN instances i ON i.seq=e.instance "
                  "WHERE e.disposition='routed' AND i.seq IS NULL AND p.body NOTNULL",
                  count_events)},
-        {"one_holder_per_key", "of the instances of one key at most one runs at a time",
+        {"one_holder_per_key",
+         "of the instances of one key at most one, or as many as they allow, run at a time",
          none_of("SELECT 'key '||key||' is held by '||count(*)||' instances' FROM instances NOT "
                  "INDEXED "
-                 "WHERE holds_key=1 GROUP BY key HAVING count(*)>1 UNION ALL "
+                 "WHERE holds_key=1 GROUP BY key HAVING count(*)>min(key_holders_max) UNION ALL "
                  "SELECT id||' is '||state||' without holding its key' FROM instances NOT INDEXED "
                  "WHERE key NOTNULL AND holds_key=0 AND state IN "
                  "('pending','running','sleeping','waiting')",
                  count_instances)},
         {"no_abandoned_queue", "whoever queues for a key waits for somebody who holds it",
-         none_of("SELECT q.id||' queues for a key that nobody holds' FROM instances q WHERE "
-                 "q.state='queued' AND NOT EXISTS (SELECT 1 FROM instances h WHERE h.key=q.key AND "
-                 "h.holds_key=1)",
+         none_of("SELECT q.id||' queues for a key that has a place for it' FROM instances q WHERE "
+                 "q.state='queued' AND (SELECT count(*)<min(q.key_holders_max, "
+                 "coalesce(min(h.key_holders_max), q.key_holders_max)) FROM instances h WHERE "
+                 "h.key=q.key AND h.holds_key=1) AND NOT EXISTS (SELECT 1 FROM instances e WHERE "
+                 "e.key=q.key AND e.state='queued' AND e.key_ticket<q.key_ticket)",
                  count_instances)},
         {"steps_finish_once", "no step is finished twice, or begun again after it was finished",
          none_of(
@@ -269,7 +272,8 @@ std::vector<Promise> promises() {
          none_of(
              "SELECT i.id||': step '||c.step||' has a result without an attempt' FROM entries c "
              "JOIN instances i ON i.seq=c.instance WHERE c.kind='completed' AND c.step<>'' AND "
-             "instr(c.data, '\"adopted\"')=0 AND NOT EXISTS (SELECT 1 FROM entries s WHERE "
+             "instr(c.data, '\"adopted\"')=0 AND instr(c.data, '\"superseded\"')=0 AND NOT EXISTS "
+             "(SELECT 1 FROM entries s WHERE "
              "s.instance=c.instance AND s.n<c.n AND s.step=c.step AND s.kind='started' AND "
              "s.attempt=c.attempt)",
              count_entries)},

@@ -153,6 +153,14 @@ Json json_of(const Stats& stats, std::int64_t now_ms) {
                          {"step", text_or_null(group.step)},
                          {"error_code", text_or_null(group.error_code)},
                          {"count", group.count}});
+    Json limits = Json::array();
+    for (const LimitView& view : stats.limits) {
+        const bool rate = view.limit.kind == Limit::Kind::rate;
+        limits.push_back({{"limit", rate ? "rate" : "slot"},
+                          {"of", to_string(view.limit.scope)},
+                          {"name", redact_text(view.limit.name)},
+                          {"parked", view.parked}});
+    }
     Json breakers = Json::array();
     for (const BreakerView& breaker : stats.breakers)
         breakers.push_back({{"provider", redact_text(breaker.provider)},
@@ -184,6 +192,7 @@ Json json_of(const Stats& stats, std::int64_t now_ms) {
             {"stuck", std::move(stuck)},
             {"events", stats.events},
             {"breakers", std::move(breakers)},
+            {"limits", std::move(limits)},
             {"database_bytes", stats.database_bytes},
             {"wal_bytes", stats.wal_bytes},
             {"owner", std::move(owner)}};

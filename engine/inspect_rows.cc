@@ -82,6 +82,31 @@ std::vector<Stats::Group> read_stuck(Statements& statements) {
     return groups;
 }
 
+std::vector<LimitView> read_limits(Statements& statements) {
+    std::vector<LimitView> limits;
+    Query read(statements,
+               "SELECT waits_detail, count(*) FROM instances WHERE waits_for='circuit' AND "
+               "((waits_detail>'rate ' AND waits_detail<'rate!') OR "
+               "(waits_detail>'slot ' AND waits_detail<'slot!')) GROUP BY waits_detail");
+    while (read.next()) {
+        const auto limit = parse_limit(read.text(0));
+        if (!limit) continue;
+        LimitView& view = limits.emplace_back(LimitView{.limit = *limit});
+        view.parked = read.integer(1);
+        if (limit->kind == Limit::Kind::rate) view.rate = read_rate(statements, *limit);
+    }
+    return limits;
+}
+
+Rate read_rate(Statements& statements, const Limit& limit) {
+    Query read(statements, "SELECT calls, period_ms, burst FROM rates WHERE scope=? AND name=?",
+               to_string(limit.scope), limit.name);
+    if (!read.next()) return {};
+    return {.limit = static_cast<int>(read.integer(0)),
+            .period = Ms(read.integer(1)),
+            .burst = static_cast<int>(read.integer(2))};
+}
+
 Payload read_payload(Payloads& payloads, const Query& query, int first_column) {
     if (query.is_null(first_column)) return {};
     auto body = payloads.open(query.integer(first_column), query.maybe_text(first_column + 1),

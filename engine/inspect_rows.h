@@ -37,6 +37,10 @@ EventRow read_event(const Query& query);
 
 /// Breakers that have a row, by provider.
 std::vector<BreakerView> read_breakers(Statements& statements);
+/// Those for which somebody is parked.
+std::vector<LimitView> read_limits(Statements& statements);
+/// As it was used last.
+Rate read_rate(Statements& statements, const Limit& limit);
 
 /// Those that wait for a person, by workflow, step and error code; the largest group first.
 std::vector<Stats::Group> read_stuck(Statements& statements);

@@ -73,6 +73,7 @@ void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
     Query oldest_stuck(statements, "SELECT min(updated_at_ms) FROM instances WHERE state='stuck'");
     if (oldest_stuck.next()) stats.oldest_stuck_at_ms = oldest_stuck.maybe_integer(0);
     stats.breakers = rows::read_breakers(statements);
+    stats.limits = rows::read_limits(statements);
     Query owner(statements,
                 "SELECT program, pid, started_at_ms FROM owners ORDER BY id DESC LIMIT 1");
     if (owner.next()) {
@@ -206,7 +207,8 @@ CustomerView Inspector::customer(const std::string& id) {
                           "s.step=e.step AND s.kind='started' ORDER BY s.n DESC LIMIT 1), '{}') "
                           "FROM entries e JOIN instances ON instances.seq=e.instance "
                           "LEFT JOIN payloads ON payloads.id=e.payload "
-                          "WHERE e.instance=? AND e.kind IN ('completed','skipped') ORDER BY e.n",
+                          "WHERE e.instance=? AND e.kind IN ('completed','skipped') "
+                          "AND instr(e.data, '\"superseded\"')=0 ORDER BY e.n",
                           seq);
             while (effects.next()) found.effects.push_back(read_effect(payloads, effects));
         }

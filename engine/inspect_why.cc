@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "engine/entries.h"
 #include "engine/file_lock.h"
 #include "engine/inspect.h"
@@ -17,13 +19,16 @@ namespace {
 // What must be looked up beside the row.
 struct Facts {
     std::int64_t now_ms = 0;
-    std::string holder;  // id of the instance that holds its key
+    std::string holder;  // id of the first instance that holds its key
+    std::int64_t holders = 0;
     State holder_state = State::pending;
     std::int64_t ahead = 0;                     // of it in the line for its key
     std::int64_t queued_behind = 0;             // in the line for the key that it holds
     std::string once_owner;                     // id of the instance that is at its once key
     bool in_doubt = false;                      // the last attempt's effect may have happened
     std::optional<BreakerView> breaker;         // of the provider that it waits for
+    Rate rate;                                  // at which it waits for its turn
+    std::int64_t turns_before = 0;              // … and how many are before it
     std::string cancelled;                      // who ended it, where it stood, and why
     bool nobody_runs = false;                   // no server has the database
     std::optional<std::int64_t> lost_since_ms;  // restored: its next step may have run since then
@@ -89,11 +94,44 @@ Parts explain_stuck(const InstanceRow& row, const Facts& facts) {
     return parts;
 }
 
-// There are as many at work as may be.
-Parts explain_crowded(const InstanceRow& row, const Facts& facts) {
-    const auto [scope, name] = slot_of(row.waits_detail);
-    const bool workflow = scope == SlotOf::workflow;
+// "50 times in 1 s"
+std::string spoken(const Rate& rate) {
+    if (rate.limit == 1) return fmt::format("once in {}", rough_span(rate.period.count()));
+    return fmt::format("{} times in {}", rate.limit, rough_span(rate.period.count()));
+}
+
+// As many have begun in this time as may.
+Parts explain_turn(const InstanceRow& row, const Limit& limit, const Facts& facts) {
+    const bool workflow = limit.scope == LimitOf::workflow;
     Parts parts;
+    parts.what = fmt::format("is parked{} {} until it is its turn: the {} {} {} {}", at_step(row),
+                             since(row, facts), workflow ? "workflow" : "provider",
+                             shown(limit.name), workflow ? "begins at most" : "is called at most",
+                             facts.rate.limit > 0 ? spoken(facts.rate) : "so many times");
+    parts.next = row.due_at_ms ? "goes on now" : "goes on when it is its turn";
+    if (!row.due_at_ms && facts.rate.limit > 0) {
+        const double each_ms =
+            static_cast<double>(facts.rate.period.count()) / std::max(facts.rate.limit, 1);
+        const auto wait_ms =
+            static_cast<std::int64_t>(static_cast<double>(facts.turns_before + 1) * each_ms);
+        parts.next += fmt::format(", with {} before it, within {}", facts.turns_before,
+                                  rough_span(std::max<std::int64_t>(wait_ms, 1000)));
+    }
+    parts.next += if_running(facts);
+    return parts;
+}
+
+// There are as many at work as may be.
+Parts explain_crowded(const InstanceRow& row, const Limit& limit, const Facts& facts) {
+    const auto& [kind, scope, name] = limit;
+    const bool workflow = scope == LimitOf::workflow;
+    Parts parts;
+    if (scope == LimitOf::entity) {
+        parts.what = fmt::format("is parked{} {} because another instance updates the same thing",
+                                 at_step(row), since(row, facts));
+        parts.next = "goes on when that attempt has ended" + if_running(facts);
+        return parts;
+    }
     parts.what = fmt::format("is parked{} {} because as many {} {} as may at the same time",
                              at_step(row), since(row, facts),
                              workflow ? "instances of the workflow" : "steps of the provider",
@@ -103,7 +141,9 @@ Parts explain_crowded(const InstanceRow& row, const Facts& facts) {
 }
 
 Parts explain_parked(const InstanceRow& row, const Facts& facts) {
-    if (is_slot_detail(row.waits_detail)) return explain_crowded(row, facts);
+    if (const auto limit = parse_limit(row.waits_detail))
+        return limit->kind == Limit::Kind::rate ? explain_turn(row, *limit, facts)
+                                                : explain_crowded(row, *limit, facts);
     const std::string provider = shown(row.waits_detail);
     const bool paused = facts.breaker && facts.breaker->held_at_ms;
     Parts parts;
@@ -198,6 +238,7 @@ Parts explain_queued(const InstanceRow& row, const Facts& facts) {
     }
     parts.what +=
         fmt::format(", held by {} ({})", shown(facts.holder), to_string(facts.holder_state));
+    if (facts.holders > 1) parts.what += fmt::format(" and {} more", facts.holders - 1);
     if (facts.ahead > 0) parts.what += fmt::format(", with {} before it in the line", facts.ahead);
     if (facts.holder_state == State::stuck) {
         parts.next = "goes on when that one is resumed and ends" + if_running(facts);
@@ -282,9 +323,13 @@ void look_up_key(Statements& statements, const InstanceRow& row, Facts& facts) {
         if (behind.next()) facts.queued_behind = behind.integer(0);
     }
     if (row.state != State::queued) return;
-    Query holder(statements, "SELECT id, state FROM instances WHERE key=? AND holds_key=1",
+    // One that is stuck last: the others come to their end by themselves.
+    Query holder(statements,
+                 "SELECT id, state FROM instances WHERE key=? AND holds_key=1 "
+                 "ORDER BY state='stuck', key_place",
                  row.key);
-    if (holder.next()) {
+    for (; holder.next(); ++facts.holders) {
+        if (!facts.holder.empty()) continue;
         facts.holder = holder.text(0);
         facts.holder_state = parse_state(holder.text(1)).value_or(State::pending);
     }
@@ -293,6 +338,17 @@ void look_up_key(Statements& statements, const InstanceRow& row, Facts& facts) {
                 "(SELECT key_ticket FROM instances WHERE seq=?2)",
                 row.key, row.seq);
     if (ahead.next()) facts.ahead = ahead.integer(0);
+}
+
+void look_up_rate(Statements& statements, const InstanceRow& row, Facts& facts) {
+    const auto limit = parse_limit(row.waits_detail);
+    if (!limit || limit->kind != Limit::Kind::rate) return;
+    facts.rate = rows::read_rate(statements, *limit);
+    Query before(statements,
+                 "SELECT count(*) FROM instances WHERE waits_for='circuit' AND waits_detail=?1 AND "
+                 "due_at_ms IS NULL AND (updated_at_ms, seq) < (?2, ?3)",
+                 row.waits_detail, row.updated_at_ms, row.seq);
+    if (before.next()) facts.turns_before = before.integer(0);
 }
 
 // Begun and never ended, or ended without anybody knowing how.
@@ -361,6 +417,7 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
                    row.waits_detail);
         if (once.next()) facts.once_owner = once.text(0);
     }
+    if (row.waits_for == WaitsFor::circuit) look_up_rate(statements, row, facts);
     if (row.waits_for == WaitsFor::circuit)
         for (BreakerView& breaker : rows::read_breakers(statements))
             if (breaker.provider == row.waits_detail) facts.breaker = std::move(breaker);

@@ -10,15 +10,9 @@ namespace {
 
 constexpr std::size_t provider_length_max = 100;
 
-const ProviderPolicy& of_provider(const std::shared_ptr<const FlowPolicy>& flow,
-                                  const std::string& provider) {
-    static const FlowPolicy defaults;
-    return (flow ? *flow : defaults).of_provider(provider);
-}
-
 const BreakerPolicy& policy_of(const std::shared_ptr<const FlowPolicy>& flow,
                                const std::string& provider) {
-    return of_provider(flow, provider).breaker;
+    return steplog::policy_of(flow).of_provider(provider).breaker;
 }
 
 }  // namespace
@@ -80,14 +74,18 @@ std::optional<std::string> SqliteTransitions::held_back(const Row& row, const Ad
     const std::string& provider = advance.calls;
     const auto breaker = read_breaker(provider);
     if (breaker && breaker->holds_back(row.seq)) return provider;
-    if (!has_room(SlotOf::provider, provider, of_provider(advance.flow, provider).running_max))
-        return slot_detail(SlotOf::provider, provider);
+    const ProviderPolicy& policy = steplog::policy_of(advance.flow).of_provider(provider);
+    if (!has_room(LimitOf::provider, provider, policy.running_max))
+        return Limit{Limit::Kind::slot, LimitOf::provider, provider}.detail();
+    if (!advance.has_turn && waits_for_turn(LimitOf::provider, provider, policy.rate))
+        return Limit{Limit::Kind::rate, LimitOf::provider, provider}.detail();
     return std::nullopt;
 }
 
 void SqliteTransitions::begin_call(const Row& row, const Advance& advance) {
-    if (of_provider(advance.flow, advance.calls).running_max > 0)
-        take_slot(SlotOf::provider, advance.calls, row.seq, advance.step);
+    const ProviderPolicy& policy = steplog::policy_of(advance.flow).of_provider(advance.calls);
+    if (policy.running_max > 0) take_slot(LimitOf::provider, advance.calls, row.seq, advance.step);
+    if (!advance.has_turn) take_turns(LimitOf::provider, advance.calls, policy.rate, 1);
     auto breaker = read_breaker(advance.calls);
     if (!breaker || breaker->state != BreakerState::half_open) return;
     breaker->begin_call(row.seq, now(), policy_of(advance.flow, advance.calls));

@@ -20,7 +20,7 @@ struct SqliteTransitions::Due {
     int deaths = 0;
     OnStuck on_stuck = OnStuck::keep_key;
     bool asked_to_end = false;
-    std::string gave_up_on;
+    std::string parked_for;   // what its due time is the end of: a breaker's patience, or its turn
     bool cancelling = false;  // …after what it has finished is taken back
     std::int64_t created_at_ms = 0;
     std::optional<std::int64_t> input_payload;
@@ -52,7 +52,7 @@ bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& resu
             found.input_payload = read.maybe_integer(13);
             found.input_hash = read.hash(14);
             found.asked_to_end = !read.is_null(15);
-            found.gave_up_on = read.text(16);
+            found.parked_for = read.text(16);
         }
     }
     for (Due& found : due) {
@@ -82,7 +82,7 @@ bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& resu
         }
         const bool suspect = found.deaths >= deaths_until_alone;
         if (result.solo && (!suspect || request.busy > 0 || !result.claimed.empty())) continue;
-        if (park_without_room(found.row, found.workflow, request)) {
+        if (park_without_room(found, request)) {
             parked = true;
             continue;
         }
@@ -97,6 +97,7 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
         result.schedules = decide_schedules();
         if (any_breaker_) act_breakers(request.flow, result.breakers);
         if (any_slot_) wake_where_room(request);
+        if (any_rate_) give_turns(request);
         // Where all that came first must wait for room, those behind them have their turn.
         for (int looks = 0; looks < looks_max && claim_due(request, result); ++looks) {
         }
@@ -107,10 +108,32 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
                "ORDER BY due_at_ms LIMIT 1",
                owner_);
     if (next.next()) result.next_due_ms = next.integer(0);
-    for (const auto& other : {next_schedule_due_ms(), next_breaker_due_ms()})
+    for (const auto& other : {next_schedule_due_ms(), next_breaker_due_ms(), next_turn_ms(request)})
         if (other && (!result.next_due_ms || *other < *result.next_due_ms))
             result.next_due_ms = other;
     return result;
+}
+
+// True when it must wait: as many instances of its workflow run as may, or it is not yet its turn
+// to begin.
+bool SqliteTransitions::park_without_room(Due& due, const ClaimRequest& request) {
+    if (!request.flow || !request.flow->limits_workflow(due.workflow)) return false;
+    const WorkflowPolicy& policy = request.flow->of_workflow(due.workflow);
+    const Limit rate{Limit::Kind::rate, LimitOf::workflow, due.workflow};
+    const bool begins = due.epoch == 0 && due.parked_for != rate.detail();
+    std::string wait;
+    if (!has_room(LimitOf::workflow, due.workflow, policy.running_max))
+        wait = Limit{Limit::Kind::slot, LimitOf::workflow, due.workflow}.detail();
+    else if (begins && waits_for_turn(LimitOf::workflow, due.workflow, policy.rate))
+        wait = rate.detail();
+    if (!wait.empty()) {
+        apply(due.row,
+              {.to = State::sleeping, .waits_for = WaitsFor::circuit, .waits_detail = wait});
+        return true;
+    }
+    if (policy.running_max > 0) take_slot(LimitOf::workflow, due.workflow, due.row.seq, "");
+    if (begins) take_turns(LimitOf::workflow, due.workflow, policy.rate, 1);
+    return false;
 }
 
 bool SqliteTransitions::is_due(std::int64_t seq) {
@@ -119,6 +142,7 @@ bool SqliteTransitions::is_due(std::int64_t seq) {
 }
 
 Claimed SqliteTransitions::take(Due due) {
+    if (any_debounce_ && due.epoch == 0) forget_debounce(due.row.seq);
     Query(statements_,
           "UPDATE instances SET state='running', owner=?, epoch=epoch+1, due_at_ms=?, "
           "waits_for=NULL, "
@@ -135,7 +159,7 @@ Claimed SqliteTransitions::take(Due due) {
     claimed.on_stuck = due.on_stuck;
     claimed.deaths = due.deaths;
     claimed.cancelling = due.cancelling;
-    claimed.gave_up_on = std::move(due.gave_up_on);
+    (parse_limit(due.parked_for) ? claimed.turn : claimed.gave_up_on) = std::move(due.parked_for);
     claimed.created_at_ms = due.created_at_ms;
     Payloads::Body input = payloads_.read(due.input_payload);
     claimed.input = std::move(input.text);

@@ -15,9 +15,9 @@ namespace {
 constexpr std::size_t word_length_max = 64;
 
 // What an entry may go on saying: what happened, in the engine's and the providers' own words.
-constexpr std::string_view kept_fields[] = {"provider",    "code",       "outcome", "delay_ms",
-                                            "interrupted", "remembered", "adopted", "probed",
-                                            "by",          "was",        "decided"};
+constexpr std::string_view kept_fields[] = {
+    "provider", "code", "outcome", "delay_ms", "interrupted", "remembered", "adopted",
+    "probed",   "by",   "was",     "decided",  "superseded",  "version"};
 
 bool says_nothing(const Json& value) {
     if (value.is_boolean() || value.is_number()) return true;

@@ -99,8 +99,10 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
     const bool by_id = !request.ids.empty();
     const bool between_attempts =
         state == "sleeping" && (waits_for == "retry" || waits_for == "circuit");
-    if (between_attempts && is_slot_detail(provider))
-        return "parked until others have ended: it goes on by itself";
+    if (const auto limit = parse_limit(provider); between_attempts && limit)
+        return limit->kind == Limit::Kind::rate
+                   ? "parked until it is its turn: it goes on by itself"
+                   : "parked until others have ended: it goes on by itself";
     if (request.retry_now) return retry_now(row, state, waits_for, request);
     if (state != "stuck" && !between_attempts) return why_not(state, waits_for);
     if (code == "log_damaged") return "log_damaged: its log does not verify; restore a backup";
@@ -136,7 +138,8 @@ std::string SqliteTransitions::retry_now(Row& row, const std::string& state,
 // Due now, or behind whoever holds its key in the meantime.
 void SqliteTransitions::put_back_to_work(Row& row) {
     const bool wants_key = !row.key.empty() && !row.holds_key;
-    const bool queues = wants_key && key_is_held(row.key);
+    const std::int64_t place = wants_key ? place_for(row.key, key_holders_max_of(row.seq)) : 0;
+    const bool queues = wants_key && place == 0;
     std::optional<std::int64_t> due, ticket;
     std::optional<std::string> waits;
     if (queues) {
@@ -147,9 +150,10 @@ void SqliteTransitions::put_back_to_work(Row& row) {
     }
     Query(statements_,
           "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=NULL, "
-          "key_ticket=?, holds_key=?, log_length=?, log_hash=?, updated_at_ms=? WHERE seq=?",
-          queues ? "queued" : "pending", due, waits, ticket, !row.key.empty() && !queues,
-          row.log_length, row.log_hash, now(), row.seq)
+          "key_ticket=?, holds_key=?, key_place=iif(?, ?, key_place), log_length=?, log_hash=?, "
+          "updated_at_ms=? WHERE seq=?",
+          queues ? "queued" : "pending", due, waits, ticket, !row.key.empty() && !queues, place > 0,
+          place, row.log_length, row.log_hash, now(), row.seq)
         .run();
 }
 

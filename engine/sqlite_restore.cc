@@ -36,7 +36,9 @@ void SqliteTransitions::take_ownership(const std::string& program) {
           "UPDATE instances SET due_at_ms=? WHERE state='running' AND due_at_ms IS NOT NULL", now())
         .run();
     Query(statements_, "DELETE FROM slots").run();
-    any_slot_ = !next_slot_parked("").empty();
+    any_slot_ = !parked_for(Limit::Kind::slot).empty();
+    any_rate_ =
+        Query(statements_, "SELECT 1 FROM rates").next() || !parked_for(Limit::Kind::rate).empty();
     if (once_records_are_unsealed(statements_))
         seal_unsealed_once_records(statements_, payloads_, payload_hash_key_);
     if (const auto stored = meta_text(statements_, "restores")) {

@@ -263,8 +263,8 @@ void SqliteTransitions::cancel_others(const Schedule& schedule) {
                           .reason = "its schedule is due again"};
     {
         Query unfinished(statements_,
-                         "SELECT id FROM instances WHERE key=?1 AND state='queued' UNION ALL "
-                         "SELECT id FROM instances WHERE key=?1 AND holds_key=1",
+                         "SELECT id FROM instances WHERE key=?1 AND (state='queued' OR "
+                         "holds_key=1) ORDER BY holds_key, coalesce(key_ticket, key_place)",
                          schedule.key);
         while (unfinished.next()) request.ids.push_back(unfinished.text(0));
     }

@@ -6,18 +6,18 @@
 
 namespace steplog {
 
-std::int64_t SqliteTransitions::count_slots(SlotOf scope, const std::string& name) {
+std::int64_t SqliteTransitions::count_slots(LimitOf scope, const std::string& name) {
     Query taken(statements_, "SELECT count(*) FROM slots WHERE scope=? AND name=?",
                 to_string(scope), name);
     taken.next();
     return taken.integer(0);
 }
 
-bool SqliteTransitions::has_room(SlotOf scope, const std::string& name, int running_max) {
+bool SqliteTransitions::has_room(LimitOf scope, const std::string& name, int running_max) {
     return running_max <= 0 || count_slots(scope, name) < running_max;
 }
 
-void SqliteTransitions::take_slot(SlotOf scope, const std::string& name, std::int64_t instance,
+void SqliteTransitions::take_slot(LimitOf scope, const std::string& name, std::int64_t instance,
                                   const std::string& step) {
     any_slot_ = true;  // never false again in this life: this transaction may yet fail
     Query(statements_, "INSERT OR IGNORE INTO slots(scope,name,instance,step) VALUES (?,?,?,?)",
@@ -34,35 +34,44 @@ void SqliteTransitions::give_back_slots_of_ended_steps(const Row& row, const Adv
     for (const NewEntry& entry : advance.entries)
         if (entry.kind == EntryKind::completed || entry.kind == EntryKind::retried ||
             entry.kind == EntryKind::failed)
-            Query(statements_, "DELETE FROM slots WHERE instance=? AND step=? AND scope='provider'",
-                  row.seq, entry.step)
+            Query(statements_,
+                  "DELETE FROM slots WHERE instance=? AND step=? AND scope<>'workflow'", row.seq,
+                  entry.step)
                 .run();
+}
+
+// How many more may be at work.
+std::int64_t SqliteTransitions::room(LimitOf scope, const std::string& name,
+                                     const FlowPolicy& flow) {
+    const int running_max = flow.running_max_of(scope, name);
+    return running_max > 0 ? running_max - count_slots(scope, name) : INT64_MAX;
 }
 
 // With each claim, rather than where a slot is given back: one that was woken and needs none after
 // all must not keep the others waiting. What no program limits any more goes on, too.
 void SqliteTransitions::wake_where_room(const ClaimRequest& request) {
-    const FlowPolicy flow = request.flow ? *request.flow : FlowPolicy{};
-    for (std::string detail = next_slot_parked(""); !detail.empty();
-         detail = next_slot_parked(detail)) {
-        const auto [scope, name] = slot_of(detail);
-        const int running_max = scope == SlotOf::workflow ? flow.running_max_of(name)
-                                                          : flow.of_provider(name).running_max;
-        std::int64_t room = request.limit;
-        if (running_max > 0) room = std::min(room, running_max - count_slots(scope, name));
+    const FlowPolicy& flow = policy_of(request.flow);
+    for (const Limit& limit : parked_for(Limit::Kind::slot))
         // Ahead of what became due since they were parked.
-        wake_parked(detail, std::nullopt, room);
-    }
+        wake_parked(limit.detail(), std::nullopt,
+                    std::min<std::int64_t>(request.limit, room(limit.scope, limit.name, flow)));
 }
 
-// The next thing for which some are parked, after this one.
-std::string SqliteTransitions::next_slot_parked(const std::string& after) {
-    Query next(statements_,
-               "SELECT min(waits_detail) FROM instances WHERE waits_for='circuit' AND "
-               "waits_detail>?1 AND waits_detail>='slot ' AND waits_detail<'slot!'",
-               after);
-    next.next();
-    return next.text(0);
+// The limits of this kind for which anybody is parked.
+std::vector<Limit> SqliteTransitions::parked_for(Limit::Kind kind) {
+    const std::string word = kind == Limit::Kind::slot ? "slot" : "rate";
+    std::vector<Limit> limits;
+    for (std::string detail = word + " ";;) {
+        Query next(statements_,
+                   "SELECT min(waits_detail) FROM instances WHERE waits_for='circuit' AND "
+                   "waits_detail>?1 AND waits_detail<?2",
+                   detail, word + "!");
+        next.next();
+        detail = next.text(0);
+        const auto limit = parse_limit(detail);
+        if (detail.empty()) return limits;
+        if (limit) limits.push_back(*limit);
+    }
 }
 
 // Those that were parked first; due from then on, or from when they were parked.
@@ -75,22 +84,6 @@ void SqliteTransitions::wake_parked(const std::string& detail, std::optional<std
           "waits_for='circuit' AND waits_detail=?3 ORDER BY updated_at_ms, seq LIMIT ?4)",
           due_at, now(), detail, count)
         .run();
-}
-
-// True when as many instances of the workflow run as may: then this one waits for room.
-bool SqliteTransitions::park_without_room(Row& row, const std::string& workflow,
-                                          const ClaimRequest& request) {
-    if (!request.flow) return false;
-    const int running_max = request.flow->running_max_of(workflow);
-    if (running_max <= 0) return false;
-    if (has_room(SlotOf::workflow, workflow, running_max)) {
-        take_slot(SlotOf::workflow, workflow, row.seq, "");
-        return false;
-    }
-    apply(row, {.to = State::sleeping,
-                .waits_for = WaitsFor::circuit,
-                .waits_detail = slot_detail(SlotOf::workflow, workflow)});
-    return true;
 }
 
 }  // namespace steplog

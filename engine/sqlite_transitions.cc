@@ -21,6 +21,11 @@ std::string_view to_string(NewEvent::Disposition disposition) {
     return "";
 }
 
+Ms delay_of(const NewInstance& instance) {
+    if (!instance.debounce) return instance.delay;
+    return std::max(std::min(instance.debounce->period, instance.debounce->timeout), Ms(1));
+}
+
 // An intent, or a key to wait for: what an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
     return advance.change || advance.once_claim || advance.take_key || advance.await_signal ||
@@ -43,6 +48,7 @@ SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
       lease_ms_(lease.count()) {
     payloads_.require_keys(database.getFilename());
     anything_forgotten_ = Query(statements_, "SELECT 1 FROM meta WHERE name='forgotten'").next();
+    any_debounce_ = Query(statements_, "SELECT 1 FROM debounces").next();
     any_breaker_ = Query(statements_, "SELECT 1 FROM breakers").next();
     take_ownership(program);
 }
@@ -116,8 +122,13 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
                              "an instance needs an input or an event");
         const std::int64_t input =
             own_input ? *payloads_.write(instance->input, data_key) : *event_payload;
-        accepted =
-            insert_instance(*instance, input, own_input ? hashes.input : hashes.event, claim);
+        const Hash& hash = own_input ? hashes.input : hashes.event;
+        const auto waiting = find_debounced(*instance);
+        accepted = waiting ? *waiting : insert_instance(*instance, input, hash, claim);
+        if (waiting)
+            give_input(*waiting, *instance, input, hash);
+        else
+            put_off(*instance, accepted.instance);
         if (accepted.claimed) accepted.claimed->input = own_input ? *instance->input : event->body;
     }
     if (instance && !exists && !instance->actor.empty())
@@ -141,9 +152,12 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
 Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::int64_t input_payload,
                                             const Hash& input_hash, bool claim) {
     const std::int64_t at = now();
-    const bool queued = !instance.key.empty() && key_is_held(instance.key);
-    const bool running = claim && !queued && instance.delay <= Ms(0);
-    const std::int64_t earliest = at + instance.delay.count();
+    const int holders_max = std::max(instance.key_holders_max, 1);
+    const std::int64_t place = place_for(instance.key, holders_max);
+    const bool queued = !instance.key.empty() && place == 0;
+    const Ms delay = delay_of(instance);
+    const bool running = claim && !queued && delay <= Ms(0);
+    const std::int64_t earliest = at + delay.count();
     std::optional<std::int64_t> due;
     if (!queued) due = running ? at + lease_ms_ : earliest;
     std::optional<std::int64_t> owner, ticket;
@@ -151,19 +165,20 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
     if (queued) ticket = draw_ticket();
     std::optional<std::string> waits_for, not_before;
     if (queued) waits_for = "key";
-    if (queued && instance.delay > Ms(0)) not_before = std::to_string(earliest);
+    if (queued && delay > Ms(0)) not_before = std::to_string(earliest);
     const Hash genesis =
         genesis_hash(payload_hash_key_, instance.id, instance.workflow, input_hash);
     const std::string state = queued ? "queued" : running ? "running" : "pending";
     Query(statements_,
           "INSERT INTO "
           "instances(id,workflow,version,state,due_at_ms,waits_for,waits_detail,owner,epoch,key,"
-          "key_ticket,holds_key,on_stuck,log_hash,input_payload,input_hash,created_at_ms,"
-          "updated_at_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          "key_ticket,holds_key,key_place,key_holders_max,on_stuck,log_hash,input_payload,"
+          "input_hash,created_at_ms,updated_at_ms) "
+          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
           instance.id, instance.workflow, std::max(instance.version, 1), state, due, waits_for,
-          not_before, owner, running ? 1 : 0, or_null(instance.key), ticket,
-          !instance.key.empty() && !queued, steplog::to_string(instance.on_stuck), genesis,
-          input_payload, input_hash, at, at)
+          not_before, owner, running ? 1 : 0, or_null(instance.key), ticket, place > 0,
+          std::max<std::int64_t>(place, 1), holders_max, steplog::to_string(instance.on_stuck),
+          genesis, input_payload, input_hash, at, at)
         .run();
     Accepted accepted;
     accepted.instance = statements_.database().getLastInsertRowid();
@@ -221,8 +236,35 @@ std::string SqliteTransitions::name_it_may_have(const std::string& id) const {
 // --- keys
 // -----------------------------------------------------------------------------------------
 
-bool SqliteTransitions::key_is_held(const std::string& key) {
-    return Query(statements_, "SELECT 1 FROM instances WHERE key=? AND holds_key=1", key).next();
+// The first free place among the key's holders, for one that bears so many; 0: it, or one of them,
+// bears no more.
+std::int64_t SqliteTransitions::free_place(const std::string& key, std::int64_t holders_max) {
+    std::int64_t holders = 0, place = 1;
+    Query held(statements_,
+               "SELECT key_place, key_holders_max FROM instances WHERE key=? AND holds_key=1 "
+               "ORDER BY key_place",
+               key);
+    for (; held.next(); ++holders) {
+        if (held.integer(0) == place) ++place;
+        holders_max = std::min(holders_max, held.integer(1));
+    }
+    return holders < holders_max ? place : 0;
+}
+
+// The same for one that comes anew: 0 also without a key, and where others queue before it.
+std::int64_t SqliteTransitions::place_for(const std::string& key, int holders_max) {
+    if (key.empty()) return 0;
+    const std::int64_t place = free_place(key, holders_max);
+    // Nobody queues for a key that nobody holds.
+    if (place == 0 || holders_max == 1) return place;
+    const bool queue =
+        Query(statements_, "SELECT 1 FROM instances WHERE key=? AND state='queued'", key).next();
+    return queue ? 0 : place;
+}
+
+int SqliteTransitions::key_holders_max_of(std::int64_t seq) {
+    Query bears(statements_, "SELECT key_holders_max FROM instances WHERE seq=?", seq);
+    return bears.next() ? static_cast<int>(bears.integer(0)) : 1;
 }
 
 // Tickets are drawn by the one writer, so their order is the order of commits.
@@ -236,29 +278,42 @@ std::int64_t SqliteTransitions::draw_ticket() {
     return last.integer(0);
 }
 
+// Those next in line, as many as there are places for. One that bears fewer holders than there are
+// keeps those behind it waiting: the order of arrival is kept.
 void SqliteTransitions::promote_next(const std::string& key) {
-    Query next(
-        statements_,
-        "SELECT seq FROM instances WHERE key=? AND state='queued' ORDER BY key_ticket LIMIT 1",
-        key);
-    if (!next.next()) return;
+    while (promote_one(key)) {
+    }
+}
+
+bool SqliteTransitions::promote_one(const std::string& key) {
+    Query next(statements_,
+               "SELECT seq, key_holders_max FROM instances WHERE key=? AND state='queued' "
+               "ORDER BY key_ticket LIMIT 1",
+               key);
+    if (!next.next()) return false;
+    const std::int64_t place = free_place(key, next.integer(1));
+    if (place == 0) return false;
     // One that was started with a delay keeps its earliest time in waits_detail while it queues.
     Query(statements_,
           "UPDATE instances SET state='pending', "
           "due_at_ms=max(?, coalesce(CAST(waits_detail AS INTEGER), 0)), waits_for=NULL, "
-          "waits_detail=NULL, key_ticket=NULL, holds_key=1, updated_at_ms=? WHERE seq=?",
-          now(), now(), next.integer(0))
+          "waits_detail=NULL, key_ticket=NULL, holds_key=1, key_place=?, updated_at_ms=? "
+          "WHERE seq=?",
+          now(), place, now(), next.integer(0))
         .run();
+    return true;
 }
 
 bool SqliteTransitions::take_key(Row& row, const std::string& key) {
     if (row.key == key && row.holds_key) return true;
     const std::string old_key = row.holds_key ? row.key : "";
-    const bool held = key_is_held(key);
-    Query(statements_, "UPDATE instances SET key=?, holds_key=? WHERE seq=?", key, !held, row.seq)
+    const std::int64_t place = place_for(key, key_holders_max_of(row.seq));
+    const bool queues = place == 0;
+    Query(statements_, "UPDATE instances SET key=?, holds_key=?, key_place=? WHERE seq=?", key,
+          !queues, std::max<std::int64_t>(place, 1), row.seq)
         .run();
-    if (held && any_slot_) give_back_slots(row.seq);
-    if (held)
+    if (queues && any_slot_) give_back_slots(row.seq);
+    if (queues)
         Query(statements_,
               "UPDATE instances SET state='queued', due_at_ms=NULL, waits_for='key', owner=NULL, "
               "key_ticket=? "
@@ -267,8 +322,8 @@ bool SqliteTransitions::take_key(Row& row, const std::string& key) {
             .run();
     if (!old_key.empty()) promote_next(old_key);
     row.key = key;
-    row.holds_key = !held;
-    return !held;
+    row.holds_key = !queues;
+    return !queues;
 }
 
 // --- advance
@@ -296,6 +351,8 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         leave_as_asked(row);
         return advanced;
     }
+    const bool begins_update = advance.update && !advance.update->refused;
+    if (begins_update && !may_update(advance, advanced)) return advanced;
     if (!advance.calls.empty()) {
         advanced.held_back = held_back(row, advance);
         if (advanced.held_back) return advanced;
@@ -310,6 +367,8 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         }
         if (advanced.once->kind != OnceVerdict::Kind::granted) return advanced;
     }
+    if (begins_update) begin_update(row, advance);
+    if (advance.update && advance.update->refused) take_back_update(*advance.update);
     if (!advance.calls.empty()) begin_call(row, advance);
     if (advance.answer) hear(row, advance, advanced.breakers);
     if (any_slot_) give_back_slots_of_ended_steps(row, advance);
@@ -373,8 +432,8 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     if (to.delay) due = at + to.delay->count();
     bool goes_on = false;
     // The breaker may have closed since it held this one back: nobody would release it any more.
-    // Whether there is room is asked with each claim.
-    if (to.waits_for == WaitsFor::circuit && !is_slot_detail(to.waits_detail)) {
+    // Whether there is room, or a turn, is asked with each claim.
+    if (to.waits_for == WaitsFor::circuit && !parse_limit(to.waits_detail)) {
         const auto breaker = read_breaker(to.waits_detail);
         if (!breaker || !breaker->holds_back(row.seq)) {
             goes_on = true;
@@ -385,6 +444,7 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     }
     if (is_finished(to.to)) finished_at = at;
     if (any_slot_) give_back_slots(row.seq);
+    if (any_debounce_ && is_finished(to.to)) forget_debounce(row.seq);
     // Who is stuck with a once key keeps its key: the next one would take that, wait for the once
     // key, and keep this one from going on when a person resumes it.
     const bool lets_pass = to.to == State::stuck && to.release_key && !holds_once_key(row);
@@ -403,10 +463,9 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
         let_go_of_once_keys(row);
         leave_family(row);
     }
-    if (releases) {
-        row.holds_key = false;
-        promote_next(row.key);
-    }
+    if (releases) row.holds_key = false;
+    // One that ends in the line may have kept those behind it waiting.
+    if (releases || (is_finished(to.to) && !row.key.empty())) promote_next(row.key);
 }
 
 void SqliteTransitions::renew(const std::vector<std::int64_t>& instances) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "engine/breaker.h"
+#include "engine/bucket.h"
 #include "engine/clock.h"
 #include "engine/once_record.h"
 #include "engine/payloads.h"
@@ -23,6 +24,12 @@ struct BodyHashes {
 /// Absent rather than empty: what is not known is NULL in the database.
 inline std::optional<std::string> or_null(const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(text);
+}
+
+/// What the program allows: the defaults where it does not say.
+inline const FlowPolicy& policy_of(const std::shared_ptr<const FlowPolicy>& flow) {
+    static const FlowPolicy defaults;
+    return flow ? *flow : defaults;
 }
 
 /// What the table signals knows of an instance that has ended; its log goes on telling of them.
@@ -92,14 +99,22 @@ class SqliteTransitions {
 
     Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
                              const Hash& input_hash, bool claim);
+    std::optional<Accepted> find_debounced(const NewInstance& instance);
+    void put_off(const NewInstance& instance, std::int64_t seq);
+    void forget_debounce(std::int64_t seq);
+    void give_input(const Accepted& waiting, const NewInstance& instance, std::int64_t payload,
+                    const Hash& hash);
     std::optional<Accepted> find_event(const std::string& source, const std::string& id,
                                        const Hash& body_hash);
     std::optional<std::int64_t> find_instance(const std::string& id);
     /// Under which name an id stands where it was forgotten; itself where nothing ever was.
     std::string name_it_may_have(const std::string& id) const;
-    bool key_is_held(const std::string& key);
+    std::int64_t place_for(const std::string& key, int holders_max);
+    int key_holders_max_of(std::int64_t seq);
     std::int64_t draw_ticket();
     void promote_next(const std::string& key);
+    bool promote_one(const std::string& key);
+    std::int64_t free_place(const std::string& key, std::int64_t holders_max);
     bool claim_due(const ClaimRequest& request, ClaimResult& result);
     bool is_due(std::int64_t seq);
     Claimed take(Due due);
@@ -148,18 +163,31 @@ class SqliteTransitions {
     void write_breaker(const std::string& provider, const Breaker& breaker);
     std::int64_t count_parked(const std::string& provider);
     std::optional<std::string> held_back(const Row& row, const Advance& advance);
-    bool has_room(SlotOf scope, const std::string& name, int running_max);
-    void take_slot(SlotOf scope, const std::string& name, std::int64_t instance,
+    bool has_room(LimitOf scope, const std::string& name, int running_max);
+    std::int64_t room(LimitOf scope, const std::string& name, const FlowPolicy& flow);
+    void take_slot(LimitOf scope, const std::string& name, std::int64_t instance,
                    const std::string& step);
     void give_back_slots(std::int64_t instance);
     void give_back_slots_of_ended_steps(const Row& row, const Advance& advance);
-    std::int64_t count_slots(SlotOf scope, const std::string& name);
+    std::int64_t count_slots(LimitOf scope, const std::string& name);
     void wake_where_room(const ClaimRequest& request);
-    std::string next_slot_parked(const std::string& after);
+    std::vector<Limit> parked_for(Limit::Kind kind);
     void wake_parked(const std::string& detail, std::optional<std::int64_t> due_at,
                      std::int64_t count);
-    bool park_without_room(Row& row, const std::string& workflow, const ClaimRequest& request);
+    bool park_without_room(Due& due, const ClaimRequest& request);
+    Bucket read_bucket(LimitOf scope, const std::string& name);
+    void take_turns(LimitOf scope, const std::string& name, const Rate& rate, std::int64_t count);
+    void write_bucket(LimitOf scope, const std::string& name, const Rate& rate,
+                      const Bucket& bucket);
+    bool waits_for_turn(LimitOf scope, const std::string& name, const Rate& rate);
+    bool anybody_waits(const std::string& detail);
+    std::int64_t turns_of_use(const Limit& limit, const FlowPolicy& flow);
+    void give_turns(const ClaimRequest& request);
+    std::optional<std::int64_t> next_turn_ms(const ClaimRequest& request);
     void begin_call(const Row& row, const Advance& advance);
+    bool may_update(const Advance& advance, Advanced& advanced);
+    void begin_update(const Row& row, const Advance& advance);
+    void take_back_update(const UpdateClaim& update);
     void hear(const Row& row, const Advance& advance, std::vector<BreakerNews>& news);
     void act_breakers(const std::shared_ptr<const FlowPolicy>& flow,
                       std::vector<BreakerNews>& news);
@@ -193,6 +221,8 @@ class SqliteTransitions {
     std::int64_t owner_ = 0;
     bool any_breaker_ = false;         // there may be rows in breakers: only then are they asked
     bool any_slot_ = false;            // there may be rows in slots
+    bool any_rate_ = false;            // there may be rows in rates, or who is parked at one
+    bool any_debounce_ = false;        // there may be rows in debounces
     bool anything_forgotten_ = false;  // ids may stand as hashes: look for those too
     std::vector<Restore> restores_;
     std::optional<Restored> restored_;

@@ -96,6 +96,7 @@ void StepRecord::apply(const Entry& entry) {
         case EntryKind::completed:
         case EntryKind::skipped:
             result = entry.payload;
+            superseded = entry.data.contains("superseded");
             in_doubt = false;
             lost_since_ms = 0;
             status = Status::completed;

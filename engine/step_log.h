@@ -21,6 +21,7 @@ struct StepRecord {
     std::int64_t retry_at_ms = 0;      // the next attempt's time, when it was put off
     bool in_doubt = false;             // an attempt's effect may have happened
     bool remembered = false;           // …and the provider stored its answer under the key
+    bool superseded = false;           // completed without a call: what it brings is out of date
     bool decided = false;              // a person said: repeat it although it is in doubt
     std::int64_t lost_since_ms = 0;    // it may have run since then, in a history that a restore
                                        // lost, and was not begun since; 0: not so

@@ -20,11 +20,13 @@ std::string spoken(std::int64_t ms) {
 
 }  // namespace
 
-Context::StepRun::StepRun(Context& context, std::string name, const StepOptions& options)
+Context::StepRun::StepRun(Context& context, std::string name, const StepOptions& options,
+                          std::optional<UpdateClaim> update)
     : context_(context),
       replay_(*context.replay_),
       name_(std::move(name)),
       options_(options),
+      update_(std::move(update)),
       policy_(options.retry.value_or(context.surroundings_.defaults.retry)),
       record_(replay_.log.step(name_)),
       // An attempt in doubt never let its once key go.
@@ -51,6 +53,8 @@ std::optional<Json> Context::StepRun::begin() {
         if (auto adopted = resolve_doubt(record_.key_since_ms)) return adopted;
         context_.leave_if_cancelling();
     }
+    if (record_.in_doubt || record_.lost_since_ms > 0)
+        if (auto superseded = ask_version()) return superseded;
     if (record_.in_doubt) {
         if (auto adopted = resolve_doubt(record_.key_since_ms)) return adopted;
     } else if (record_.lost_since_ms > 0 && options_.once.empty()) {
@@ -81,7 +85,19 @@ void Context::StepRun::ask_breaker() {
     if (options_.provider.empty() || may_call_) return;
     Advance asks = advance();
     asks.calls = options_.provider;
+    asks.has_turn = has_turn();
     if (const auto held_back = context_.commit(asks).held_back) park(*held_back);
+    call_is_begun();
+}
+
+// Whether the provider's rate has let this instance through, for one call.
+bool Context::StepRun::has_turn() const {
+    const Limit rate{Limit::Kind::rate, LimitOf::provider, options_.provider};
+    return !options_.provider.empty() && context_.claimed_.turn == rate.detail();
+}
+
+void Context::StepRun::call_is_begun() {
+    if (has_turn()) context_.claimed_.turn.clear();
     may_call_ = true;
 }
 
@@ -93,7 +109,7 @@ void Context::StepRun::park(const std::string& detail) {
                            .waits_detail = detail,
                            .error_code = record_.code,
                            .error = record_.error};
-    if (!is_slot_detail(detail)) parked.to->due_at_ms = give_up_at_ms();
+    if (!parse_limit(detail)) parked.to->due_at_ms = give_up_at_ms();
     context_.observe(name_, "parked", record_.number);
     context_.suspend(std::move(parked));
 }
@@ -110,6 +126,22 @@ std::string Context::StepRun::waited_in_vain(const std::string& provider) const 
         name_, record_.attempts, provider);
     if (!record_.error.empty()) message += "; the last answer was: " + record_.error;
     return message;
+}
+
+std::optional<Json> Context::StepRun::ask_version() {
+    if (!update_ || may_update_) return std::nullopt;
+    Advance asks = advance();
+    asks.update = update_;
+    const Advanced asked = context_.commit(asks);
+    if (asked.held_back) park(*asked.held_back);
+    if (asked.superseded_by) return be_superseded(*asked.superseded_by);
+    may_update_ = true;
+    return std::nullopt;
+}
+
+Json Context::StepRun::be_superseded(std::int64_t by) {
+    record_.superseded = true;
+    return complete(nullptr, {{"superseded", by}, {"version", update_->version}});
 }
 
 std::optional<Json> Context::StepRun::resolve_doubt(std::int64_t key_since_ms) {
@@ -171,11 +203,12 @@ std::optional<Json> Context::StepRun::write_intent() {
     Advance wanted = intent();
     for (bool inherited = false;; inherited = true) {
         if (wanted.once_claim) wanted.once_claim->decided = inherited;
+        if (may_call_) wanted.calls.clear();
         const Advanced written = context_.commit(wanted);
         if (written.held_back) park(*written.held_back);
-        may_call_ = true;
-        wanted.calls.clear();
+        if (written.superseded_by) return be_superseded(*written.superseded_by);
         if (!written.once || written.once->kind == OnceVerdict::Kind::granted) {
+            call_is_begun();
             if (written.once) use(*written.once);
             for (const Entry& stored : written.written) replay_.log.apply(stored);
             context_.observe(name_, "started", attempt_.number);
@@ -211,6 +244,8 @@ Advance Context::StepRun::intent() const {
     Advance intent = advance();
     intent.attempt = attempt_.number;
     if (!may_call_) intent.calls = options_.provider;
+    intent.has_turn = has_turn();
+    if (!may_update_) intent.update = update_;
     NewEntry started = entry(EntryKind::started, {{"idempotency_key", attempt_.idempotency_key}});
     started.attempt = attempt_.number;
     if (!options_.provider.empty()) started.data["provider"] = options_.provider;
@@ -322,13 +357,13 @@ Json Context::StepRun::try_once(const std::function<Json()>& effect) {
 
 Json Context::StepRun::complete(Json result, Json data) {
     const bool adopted = data.contains("adopted");
-    const bool called = !adopted || data.at("adopted") == "probe";
+    const bool called = !record_.superseded && (!adopted || data.at("adopted") == "probe");
     Advance outcome = advance();
     if (called) tells(outcome, ProviderSign::well);
     outcome.progress = true;
     outcome.lazy = true;
     NewEntry completed = entry(EntryKind::completed, std::move(data));
-    if (options_.undo) completed.data["undo"] = true;
+    if (options_.undo && !record_.superseded) completed.data["undo"] = true;
     completed.payload = to_text(result);
     if (holds_once_)
         outcome.once_settle =
@@ -339,8 +374,8 @@ Json Context::StepRun::complete(Json result, Json data) {
     outcome.entries.push_back(std::move(completed));
     context_.hand_in(std::move(outcome));
     make_room();
-    context_.observe(name_, adopted ? "adopted" : "completed", record_.number, {}, {},
-                     now() - begun_at_ms_);
+    const char* what = adopted ? "adopted" : record_.superseded ? "superseded" : "completed";
+    context_.observe(name_, what, record_.number, {}, {}, now() - begun_at_ms_);
     return result;
 }
 
@@ -368,6 +403,7 @@ void Context::StepRun::try_again(const std::string& message, const Details& deta
     if (outcome.to->to == State::stuck)
         outcome.entries.push_back(stuck_entry(name_, outcome.to->error_code, outcome.to->error));
     if (holds_once_ && !record_.in_doubt) outcome.once_settle = OnceSettle{.key = options_.once};
+    if (happened == Outcome::refused) take_back_update(outcome);
     context_.observe(name_, interrupted ? "interrupted" : "retried", record_.number, details.code,
                      message, now() - begun_at_ms_);
     context_.suspend(std::move(outcome));
@@ -404,6 +440,7 @@ void Context::StepRun::fail(const PermanentError& error) {
     outcome.entries.push_back(
         entry(EntryKind::failed, {{"code", error.code()}, {"error", bounded(error.what())}}));
     if (holds_once_) outcome.once_settle = OnceSettle{.key = options_.once, .for_good = true};
+    take_back_update(outcome);
     context_.hand_in(std::move(outcome));
     make_room();
     record_.status = StepRecord::Status::failed;
@@ -429,11 +466,19 @@ Transition Context::StepRun::stuck_for(const std::string& code, const std::strin
             .release_key = context_.may_release_key()};
 }
 
+void Context::StepRun::take_back_update(Advance& outcome) const {
+    if (!update_) return;
+    outcome.update = update_;
+    outcome.update->refused = true;
+}
+
 // Somebody may be parked for want of the room that this step has given back.
 void Context::StepRun::make_room() const {
     const Surroundings& around = context_.surroundings_;
-    if (!around.flow || !around.due_now || options_.provider.empty()) return;
-    if (around.flow->of_provider(options_.provider).running_max > 0) around.due_now();
+    if (!around.due_now) return;
+    const bool limited = around.flow && !options_.provider.empty() &&
+                         around.flow->of_provider(options_.provider).running_max > 0;
+    if (limited || update_) around.due_now();
 }
 
 void Context::StepRun::tells(Advance& outcome, ProviderSign sign, const std::string& code,

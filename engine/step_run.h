@@ -9,7 +9,10 @@ namespace steplog {
 
 class Context::StepRun {
   public:
-    StepRun(Context& context, std::string name, const StepOptions& options);
+    /// With `update` it brings something to a version, or is superseded: then begin() has the
+    /// result null, and the step's record says so.
+    StepRun(Context& context, std::string name, const StepOptions& options,
+            std::optional<UpdateClaim> update = {});
 
     /// The three parts of it: up to the durable intent (a result where none is needed), then the
     /// effect with this attempt, then the outcome that `effect` returns or throws.
@@ -35,8 +38,13 @@ class Context::StepRun {
     [[noreturn]] void park(const std::string& detail);
     std::int64_t give_up_at_ms() const;
     std::string waited_in_vain(const std::string& provider) const;
+    bool has_turn() const;
+    void call_is_begun();
     std::optional<Json> look();
     void next_generation();
+    // In doubt or not: what is out of date by now need neither be looked up nor made.
+    std::optional<Json> ask_version();
+    Json be_superseded(std::int64_t by);
 
     // Makes the attempt durable before its effect. Returns a result when the once key has one.
     std::optional<Json> write_intent();
@@ -60,6 +68,7 @@ class Context::StepRun {
     const std::string& prefix() const { return context_.surroundings_.defaults.idempotency_prefix; }
     void tells(Advance& outcome, ProviderSign sign, const std::string& code = {},
                const std::string& provider = {}) const;
+    void take_back_update(Advance& outcome) const;
     void make_room() const;
     Advance advance() const;
     NewEntry entry(EntryKind kind, Json data) const;
@@ -68,11 +77,13 @@ class Context::StepRun {
     Replay& replay_;
     const std::string name_;
     const StepOptions& options_;
+    const std::optional<UpdateClaim> update_;
     RetryPolicy policy_;
     StepRecord& record_;
     Attempt attempt_;
     bool probed_ = false;
-    bool may_call_ = false;  // its provider's breaker has been asked
+    bool may_call_ = false;    // its provider's breaker has been asked
+    bool may_update_ = false;  // nothing newer is there, and it is this one's turn
     bool holds_once_;
     std::optional<NewEntry> unwritten_;  // the intent, where it goes with the outcome
     std::int64_t begun_at_ms_;

@@ -36,6 +36,16 @@ struct NewEvent {
     std::string body = {};    // raw bytes
 };
 
+/// Puts off the start of an instance until nothing more has come for a while. Whoever comes
+/// meanwhile, of the same workflow and under the same key, is not started: its input and its
+/// version take the place of those of the one that waits, whose id, key and all else stay. What
+/// comes after the start begins anew.
+struct Debounce {
+    std::string key;                        // 1 to 512 characters; kept as a hash only
+    Ms period = std::chrono::seconds(10);   // of quiet, before it starts
+    Ms timeout = std::chrono::minutes(10);  // it starts so long after the first, whatever comes
+};
+
 /// An instance to be. Its id names it for ever: a second one with the same id is not started.
 struct NewInstance {
     std::string id;
@@ -43,9 +53,12 @@ struct NewInstance {
     int version = newest_version;  // the engine puts the number in its place; a store, which knows
                                    // no programs, takes it for 1
     std::string key = {};          // "": no key
+    int key_holders_max = 1;       // holders of the key that it bears, itself counted; the engine
+                                   // puts what its workflow allows in its place
     OnStuck on_stuck = OnStuck::keep_key;
     std::optional<std::string> input = {};          // JSON text; absent: the event's body
     Ms delay{0};                                    // due so long after the store's now
+    std::optional<Debounce> debounce = {};          // in place of a delay
     std::optional<std::int64_t> caused_at_ms = {};  // when its cause came about, by the provider's
                                                     // clock: what is younger than the last restore
                                                     // cannot have run before it
@@ -65,6 +78,7 @@ struct Claimed {
     int deaths = 0;  // holders that died in a row without progress, the present claim not counted
     bool cancelling = false;  // asked to end, and finished steps can be taken back: nothing else
     std::string gave_up_on;   // the provider for which it was parked for as long as it may be
+    std::string turn;         // Limit::detail of the rate at which it was parked and has its turn
     std::int64_t created_at_ms = 0;
     std::optional<std::string> input;  // absent: forgotten
     std::vector<Entry> log;
@@ -76,6 +90,7 @@ struct Accepted {
     bool duplicate =
         false;  // the event (or, without one, the instance) was there already; nothing was written
     bool conflict = false;           // …with another body under the same id
+    bool debounced = false;          // nothing was started: `instance` has its input now
     std::int64_t instance = 0;       // seq of the instance, 0 for an event without one
     std::optional<Claimed> claimed;  // handed to the caller in the same transaction
 };
@@ -125,6 +140,17 @@ struct OnceSettle {
     bool for_good = false;   // refused for good: the next attempt needs another idempotency key
     std::optional<std::string> result = {};
 };
+
+/// Brings something outside to a version (Context::update). With the intent: only if no newer one
+/// was, or may have been, brought about, and while nobody else is at it. With an outcome: what
+/// became of the attempt.
+struct UpdateClaim {
+    std::string entity;  // 1 to 512 characters; kept as a keyed hash only
+    std::int64_t version = 0;
+    bool refused = false;  // the attempt that ends has for certain brought nothing about
+};
+/// Characters of UpdateClaim::entity.
+inline constexpr std::size_t entity_length_max = 512;
 
 /// Takes a signal or, when none has arrived, waits for one.
 struct AwaitSignal {
@@ -200,6 +226,7 @@ struct Advance {
     int attempt = 0;
     std::optional<OnceClaim> once_claim = {};
     std::optional<OnceSettle> once_settle = {};
+    std::optional<UpdateClaim> update = {};
     std::optional<std::string> take_key = {};
     std::optional<AwaitSignal> await_signal = {};  // last of the entries
     std::optional<StartChild> start_child = {};
@@ -210,6 +237,7 @@ struct Advance {
     bool progress = false;    // a step ended: the count of deaths starts anew
     bool lazy = false;        // joins the next commit, whatever causes it; alone after 1 ms
     std::string calls = {};   // the provider that it is about to call, if its breaker lets it
+    bool has_turn = false;    // … and whose rate has let it through
     std::optional<ProviderAnswer> answer = {};  // what the attempt that ends tells of its provider
     std::shared_ptr<const FlowPolicy> flow = {};  // what the program allows; absent: the defaults
 };
@@ -221,9 +249,13 @@ struct Advanced {
     bool cancelled = false;  // it was asked to end and has ended: nothing was begun, suspend
     std::optional<Awaited> awaited;     // `waiting`: the instance waits now, suspend
     std::optional<ChildEnd> child_end;  // await_child without it: the instance waits now, suspend
-    /// The provider's breaker is open, or as many of its steps run as may: nothing was written,
-    /// park as one that waits for `circuit` with this detail.
+    /// The provider's breaker is open, as many of its steps run as may, its rate makes this one
+    /// wait, or somebody else updates the same thing: nothing was written, park as one that waits
+    /// for `circuit` with this detail.
     std::optional<std::string> held_back;
+    /// A newer version was brought about, or may have been, than the update wants: this one.
+    /// Nothing was written.
+    std::optional<std::int64_t> superseded_by;
     std::vector<Entry> written;  // the entries as stored
     std::optional<Claimed> next;
     std::vector<ScheduleDecision> schedules;  // decided while the next one was looked for

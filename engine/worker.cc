@@ -43,6 +43,10 @@ Worker::Ran Worker::run(Claimed claimed) const {
             ran.due_at_ms = parting.to->due_at_ms;
             if (parting.to->delay)
                 ran.due_at_ms = surroundings_.clock.now_ms() + parting.to->delay->count();
+            // When its turn will be is found out by looking.
+            const auto limit = parse_limit(parting.to->waits_detail);
+            if (limit && limit->kind == Limit::Kind::rate)
+                ran.due_at_ms = surroundings_.clock.now_ms();
         }
         parting.to->claim_next = !surroundings_.draining.stop_requested();
         leave(context, parting, ran);

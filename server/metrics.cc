@@ -8,6 +8,8 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <array>
+#include <map>
 #include <set>
 
 #include "engine/context.h"
@@ -148,6 +150,12 @@ struct Metrics::Families {
             .Help("Instances that wait for a provider's breaker to close.")
             .Register(registry);
     std::set<std::string> providers;  // seen in these two; guarded by who samples
+    prometheus::Family<prometheus::Gauge>& limited =
+        prometheus::BuildGauge()
+            .Name("steplog_limited_instances")
+            .Help("Instances that wait for room, or for their turn, by what is limited.")
+            .Register(registry);
+    std::set<std::array<std::string, 3>> limits;  // seen there; guarded by who samples
     prometheus::Family<prometheus::Counter>& http =
         prometheus::BuildCounter()
             .Name("steplog_http_requests_total")
@@ -240,9 +248,27 @@ void Metrics::set(const Backlog& backlog, std::int64_t now_ms) {
         families_->parked.Add({{"provider", provider}})
             .Set(known ? static_cast<double>(found->parked) : 0);
     }
+    set_limited(backlog.limits);
     families_->oldest_due.Set(backlog.oldest_due_at_ms ? seconds(std::max<std::int64_t>(
                                                              0, now_ms - *backlog.oldest_due_at_ms))
                                                        : 0);
+}
+
+// What is updated has no name to be shown: all of it together.
+void Metrics::set_limited(const std::vector<LimitView>& limits) {
+    std::map<std::array<std::string, 3>, std::int64_t> parked;
+    for (const auto& known : families_->limits) parked[known] = 0;
+    for (const LimitView& view : limits) {
+        const bool named = view.limit.scope != LimitOf::entity;
+        parked[{view.limit.kind == Limit::Kind::rate ? "rate" : "slot",
+                std::string(to_string(view.limit.scope)), named ? view.limit.name : ""}] +=
+            view.parked;
+    }
+    for (const auto& [limit, count] : parked) {
+        families_->limits.insert(limit);
+        families_->limited.Add({{"limit", limit[0]}, {"of", limit[1]}, {"name", limit[2]}})
+            .Set(static_cast<double>(count));
+    }
 }
 
 void Metrics::set_paid_without_account(std::chrono::milliseconds longest) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/clock.h"
 #include "engine/inspect.h"
@@ -46,6 +47,7 @@ class Metrics {
 
     // What is looked up when somebody asks.
     void set(const Backlog& backlog, std::int64_t now_ms);
+    void set_limited(const std::vector<LimitView>& limits);
     /// 0: nobody waits.
     void set_paid_without_account(std::chrono::milliseconds longest);
     void set(const FrontStats& stats);

@@ -82,7 +82,8 @@ class Play : public EffectSeam {
         auto store = open_sqlite_store(
             {.database = database_, .writer_thread = false, .reserve_bytes = 0}, clock_);
         MortalStore mortal(*store, death_);
-        EngineOptions options{.workers = 0, .steps = test_.defaults_, .effects = this};
+        EngineOptions options{
+            .workers = 0, .steps = test_.defaults_, .flow = test_.flow_, .effects = this};
         Engine engine(mortal, clock_, random_, registry(), std::move(options));
         try {
             const std::string& workflow = test_.workflows_.front().name;
@@ -167,6 +168,11 @@ WorkflowTest& WorkflowTest::defaults(const StepDefaults& defaults) {
     defaults_ = defaults;
     return *this;
 }
+WorkflowTest& WorkflowTest::flow(const FlowPolicy& flow) {
+    flow_ = flow;
+    return *this;
+}
+
 WorkflowTest& WorkflowTest::before_each(std::function<void()> reset) {
     before_each_ = std::move(reset);
     return *this;

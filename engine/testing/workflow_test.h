@@ -61,6 +61,8 @@ class WorkflowTest {
     WorkflowTest& may_repeat(const std::string& step);
     /// What holds for steps that do not say otherwise.
     WorkflowTest& defaults(const StepDefaults& defaults);
+    /// What is allowed at a time. The process that starts after a crash allows the same.
+    WorkflowTest& flow(const FlowPolicy& flow);
     /// Called before each run: to reset the world that the effects act upon.
     WorkflowTest& before_each(std::function<void()> reset);
 
@@ -83,6 +85,7 @@ class WorkflowTest {
     std::vector<std::pair<std::string, Json>> signals_;
     std::set<std::string> may_repeat_;
     StepDefaults defaults_ = {.retry = {.base = Ms(1000), .cap = Ms(60'000)}};
+    FlowPolicy flow_ = {};
     std::function<void()> before_each_ = [] {};
 };
 

@@ -64,6 +64,7 @@ class Scenario {
     /// Defined in each life before anything runs; nothing is waited for beyond `ends_ms`.
     virtual std::vector<Schedule> schedules() { return {}; }
     virtual std::int64_t ends_ms() { return std::numeric_limits<std::int64_t>::max(); }
+    virtual FlowPolicy flow() { return {}; }
     /// When all is done: effects that are missing or happened twice.
     virtual void check_world(Ledger& ledger) = 0;
 };
@@ -159,6 +160,7 @@ class Machine {
             if (construction_.call_before_intent) careless.emplace(*store);
             EngineOptions options;
             options.workers = 0;
+            options.flow = scenario.flow();
             options.on_transition = [&](const Transitioned& transition) {
                 if (transition.what == "finished") ledger.completed(transition.instance);
             };

@@ -83,8 +83,8 @@ class Surveyor {
              "WHERE instance=i.seq) "
              "OR i.log_length<>(SELECT coalesce(max(n),0) FROM entries WHERE instance=i.seq)"},
             {"keys with two holders",
-             "SELECT count(*) FROM (SELECT 1 FROM instances WHERE holds_key GROUP BY key HAVING "
-             "count(*)>1)"},
+             "SELECT count(*) FROM (SELECT 1 FROM instances WHERE holds_key GROUP BY key, "
+             "key_place HAVING count(*)>1)"},
             {"unfinished instances that nothing will continue",
              "SELECT count(*) FROM instances WHERE state IN ('pending','running','sleeping') AND "
              "due_at_ms IS NULL"},
@@ -92,7 +92,7 @@ class Surveyor {
              "SELECT count(*) FROM entries e WHERE kind='completed' AND NOT EXISTS (SELECT 1 FROM "
              "entries s "
              "WHERE s.instance=e.instance AND s.step=e.step AND s.kind='started' AND s.n<e.n) "
-             "AND e.data NOT LIKE '%adopted%'"},
+             "AND e.data NOT LIKE '%adopted%' AND e.data NOT LIKE '%superseded%'"},
             {"payloads that an entry names and nobody has",
              "SELECT count(*) FROM entries e LEFT JOIN payloads p ON p.id=e.payload "
              "WHERE e.payload IS NOT NULL AND p.body IS NULL AND e.data NOT LIKE "

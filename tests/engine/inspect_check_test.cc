@@ -230,7 +230,7 @@ const std::vector<Planted>& table() {
          "order/down is sleeping without holding its key",
          "UPDATE instances SET holds_key=0 WHERE id='order/down'"},
         {"QueueBehindNobody", "no_abandoned_queue",
-         "order/behind queues for a key that nobody holds",
+         "order/behind queues for a key that has a place for it",
          "UPDATE instances SET holds_key=0 WHERE id='order/odd'"},
         {"StepFinishedTwice",
          "steps_finish_once",

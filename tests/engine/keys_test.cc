@@ -1,7 +1,9 @@
 // Keys: instances of one key run one after another. Once keys: an effect that whoever asks happens
 // once.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/inspect.h"
 #include "tests/engine/house.h"
 
 namespace steplog {
@@ -132,6 +134,101 @@ TEST(Key, HasOneHolderWhateverTheProgramBelieves) {
             "UPDATE instances SET holds_key=1, state='stuck', error_code='x', waits_for=NULL "
             "WHERE id='2'"),
         SQLite::Exception);
+}
+
+// --- so many at once
+
+class KeyForMany : public ::testing::Test {
+  protected:
+    KeyForMany() {
+        for (const char* name : {"many", "alone"})
+            house.add(name, [this](Context& ctx, const Json&) {
+                begun += ctx.instance_id();
+                ctx.wait_for<Json>("go");
+                if (stuck == ctx.instance_id()) ctx.stuck("no", "no");
+                return Json();
+            });
+        house.flow.workflows["many"].key_holders_max = 2;
+    }
+    void start(const std::string& id, const std::string& workflow = "many") {
+        house.start(id, workflow, {}, "k", OnStuck::release_key);
+        house.engine().run_until_idle();
+    }
+    void go(const std::string& id) {
+        house.engine().signal({.instance = id, .name = "go"});
+        house.engine().run_until_idle();
+    }
+    void cancel(const std::string& id) {
+        house.engine().cancel({.ids = {id}});
+        house.engine().run_until_idle();
+    }
+    std::string queue() {
+        return house.sql(
+            "SELECT group_concat(id,'') FROM (SELECT id FROM instances WHERE state='queued' "
+            "ORDER BY key_ticket)");
+    }
+
+    House house;
+    std::string begun, stuck;
+};
+
+TEST_F(KeyForMany, LetsSoManyGoOnBesideEachOtherAndTheOthersInOrder) {
+    for (const char* id : {"1", "2", "3", "4"}) start(id);
+    EXPECT_EQ(begun, "12");
+    EXPECT_EQ(queue(), "34");
+    begun.clear();
+    go("2");
+    EXPECT_EQ(queue(), "4");
+    go("1");
+    EXPECT_EQ(queue(), "");
+    for (const char* id : {"3", "4"}) go(id);
+    EXPECT_EQ(house.sql("SELECT count(*) FROM instances WHERE state<>'completed'"), "0");
+    EXPECT_TRUE(Inspector(house.database(), house.clock).check().holds());
+}
+
+TEST_F(KeyForMany, IsHeldByOneThatBearsNobodyBesideItWhenTheOthersHaveEnded) {
+    start("1");
+    start("2", "alone");
+    start("3");
+    EXPECT_EQ(queue(), "23") << "nobody overtakes who waits to be alone";
+    go("1");
+    EXPECT_EQ(queue(), "3");
+    go("2");
+    EXPECT_EQ(queue(), "");
+}
+
+TEST_F(KeyForMany, PassesToThoseBehindOneThatIsCancelledInTheLine) {
+    start("1");
+    start("2", "alone");
+    start("3");
+    start("4");
+    cancel("2");
+    EXPECT_EQ(queue(), "4");
+    EXPECT_TRUE(Inspector(house.database(), house.clock).check().holds());
+}
+
+TEST_F(KeyForMany, IsTakenAnewByWhoWasStuckWithoutIt) {
+    stuck = "1";
+    start("1");
+    go("1");
+    for (const char* id : {"2", "3"}) start(id);
+    house.resume("1");
+    EXPECT_EQ(queue(), "1");
+    stuck.clear();
+    go("3");
+    EXPECT_EQ(queue(), "");
+}
+
+TEST_F(KeyForMany, HasOneHolderInAPlaceWhateverTheProgramBelieves) {
+    for (const char* id : {"1", "2"}) start(id);
+    EXPECT_EQ(house.sql("SELECT group_concat(key_place) FROM instances"), "1,2");
+    EXPECT_THROW(house.damage("UPDATE instances SET key_place=1"), SQLite::Exception);
+}
+
+TEST_F(KeyForMany, IsToldByWhy) {
+    for (const char* id : {"1", "2", "3"}) start(id);
+    EXPECT_THAT(Inspector(house.database(), house.clock).why("3").explanation.sentence,
+                ::testing::HasSubstr("held by 1 (waiting) and 1 more"));
 }
 
 // --- once

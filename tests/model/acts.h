@@ -2,6 +2,8 @@
 // simulation.cc and, for the last act, ending.cc; one thread.
 #pragma once
 
+#include <set>
+
 #include "tests/model/errand.h"
 #include "tests/model/life.h"
 #include "tests/model/purchase_world.h"
@@ -74,7 +76,8 @@ class Simulation {
     bool resume_stuck();
     void check_end();
     void check_errand(const Errand& errand, const ReferenceInstance& instance);
-    bool may_stay(const ReferenceInstance& instance) const;
+    bool may_stay(const ReferenceInstance& instance,
+                  std::set<std::string> waiting_before = {}) const;
     void check_promises();
 
     Stage& stage_;

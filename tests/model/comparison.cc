@@ -93,6 +93,9 @@ std::string Comparison::difference(const Reference& reference, bool wholly) {
     if (difference.empty()) difference = of_schedules(reference);
     if (difference.empty()) difference = of_breakers(reference);
     if (difference.empty()) difference = of_slots(reference);
+    if (difference.empty()) difference = of_rates(reference);
+    if (difference.empty()) difference = of_debounces(reference);
+    if (difference.empty()) difference = of_versions(reference);
     if (difference.empty()) difference = of_the_rest(reference);
     if (difference.empty() && wholly) difference = of_payloads();
     for (auto& [sql, statement] : queries_) statement.tryReset();
@@ -104,7 +107,8 @@ std::string Comparison::of_instances(const Reference& reference) {
     SQLite::Statement& rows = query(
         "SELECT seq, instances.id, workflow, version, state, due_at_ms, waits_for, waits_detail, "
         "owner, "
-        "epoch, deaths, key, key_ticket, holds_key, on_stuck, step, attempt, error_code, error, "
+        "epoch, deaths, key, key_ticket, holds_key, key_place, key_holders_max, on_stuck, step, "
+        "attempt, error_code, error, "
         "log_length, created_at_ms, updated_at_ms, finished_at_ms, "
         "cancel_requested_at_ms, parent, on_parent_close, plain(i.id, i.body, i.data_key_id), "
         "plain(o.id, o.body, "
@@ -124,6 +128,7 @@ std::string Comparison::of_instances(const Reference& reference) {
         row.expect("waits_detail", or_null(i.waits_detail)).expect("owner", said(i.owner));
         row.expect("epoch", i.epoch).expect("deaths", i.deaths).expect("key", or_null(i.key));
         row.expect("key_ticket", said(i.ticket)).expect("holds_key", i.holds_key);
+        row.expect("key_place", i.key_place).expect("key_holders_max", i.key_holders_max);
         row.expect("on_stuck", std::string(to_string(i.on_stuck)));
         row.expect("step", or_null(i.step)).expect("attempt", i.attempt);
         row.expect("error_code", or_null(i.error_code)).expect("error", or_null(i.error));
@@ -342,6 +347,38 @@ std::string Comparison::of_slots(const Reference& reference) {
     return found == reference.slots() ? ""
                                       : fmt::format("{} slots are not the {} that must be there",
                                                     found.size(), reference.slots().size());
+}
+
+std::string Comparison::of_rates(const Reference& reference) {
+    std::string found, expected;
+    SQLite::Statement& rows = query(
+        "SELECT scope || ' ' || name || ' ' || full_at_us || ' ' || calls || ' ' || period_ms || "
+        "' ' || burst FROM rates ORDER BY scope, name");
+    while (rows.executeStep()) found += column(rows, 0) + "\n";
+    for (const auto& [of, rate] : reference.rates())
+        expected += fmt::format("{} {} {} {} {} {}\n", of.first, of.second, rate.first.full_at_us,
+                                rate.second.limit, rate.second.period.count(), rate.second.burst);
+    return found == expected ? "" : "rates are\n" + found + "must be\n" + expected;
+}
+
+std::string Comparison::of_debounces(const Reference& reference) {
+    Reference::Debounces found;
+    SQLite::Statement& rows = query("SELECT workflow, name, instance FROM debounces");
+    while (rows.executeStep())
+        found[{column(rows, 0), column(rows, 1)}] = rows.getColumn(2).getInt64();
+    return found == reference.debounces() ? "" : "others are debounced than must be";
+}
+
+std::string Comparison::of_versions(const Reference& reference) {
+    std::string found, expected;
+    SQLite::Statement& rows = query(
+        "SELECT entity || ' ' || version || ' ' || coalesce(version_before, 'none') || ' ' || "
+        "updated_at_ms FROM applied_versions ORDER BY entity");
+    while (rows.executeStep()) found += column(rows, 0) + "\n";
+    for (const auto& [name, v] : reference.versions())
+        expected += fmt::format("{} {} {} {}\n", name, v.version,
+                                v.before ? std::to_string(*v.before) : "none", v.updated_at_ms);
+    return found == expected ? "" : "versions are\n" + found + "must be\n" + expected;
 }
 
 std::string Comparison::of_the_rest(const Reference& reference) {

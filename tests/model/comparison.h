@@ -34,6 +34,9 @@ class Comparison {
     std::string of_schedules(const Reference& reference);
     std::string of_breakers(const Reference& reference);
     std::string of_slots(const Reference& reference);
+    std::string of_rates(const Reference& reference);
+    std::string of_debounces(const Reference& reference);
+    std::string of_versions(const Reference& reference);
     std::string of_the_rest(const Reference& reference);
     std::string of_data_keys(const Reference& reference);
     std::string of_payloads();

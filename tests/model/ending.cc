@@ -111,25 +111,33 @@ void Simulation::check_errand(const Errand& errand, const ReferenceInstance& ins
     for (const Json& each : errand.plan.at("steps")) {
         const PlannedStep step = planned_step(each);
         const bool happens = step.kind != StepKind::idle && step.kind != StepKind::sleep &&
-                             instance.finished(step.name);
+                             instance.finished(step.name) && !is_superseded(instance, step.name);
         if (happens && outside_.effects_of(step.entity) == 0)
             watch_.find("missing_effect", step.entity);
     }
 }
 
-// Whoever is not at its end is hopeless, or waits for somebody who is. Keys, and children, are
-// waited for in one direction only, so this comes to an end.
-bool Simulation::may_stay(const ReferenceInstance& instance) const {
+// Whoever is not at its end is hopeless, or waits for somebody who is; never in a circle.
+bool Simulation::may_stay(const ReferenceInstance& instance,
+                          std::set<std::string> waiting_before) const {
     const auto errand = errand_of(instance);
     if (instance.state == State::stuck) return errand && errand->hopeless(instance.error_code);
+    if (!waiting_before.insert(instance.id).second) return false;
     if (instance.state == State::waiting && instance.waits_for == WaitsFor::child) {
         const ReferenceInstance* child = watch_.truth().find(instance.waits_detail);
-        return child && !is_finished(child->state) && may_stay(*child);
+        if (!child || is_finished(child->state)) return false;
+        // Both were resumed, and the child came to queue for its parent's key: engine/README.md.
+        const bool for_its_key = child->state == State::queued && instance.holds_key;
+        return (for_its_key && child->key == instance.key) || may_stay(*child, waiting_before);
     }
     if (instance.state != State::queued) return false;
-    for (const auto& [seq, other] : watch_.truth().instances())
-        if (other.holds_key && other.key == instance.key) return may_stay(other);
-    return false;
+    bool held = false;
+    for (const auto& [seq, other] : watch_.truth().instances()) {
+        if (!other.holds_key || other.key != instance.key) continue;
+        if (!may_stay(other, waiting_before)) return false;
+        held = true;
+    }
+    return held;
 }
 
 // The engine's own check of its promises must agree. It takes long: now and then.

@@ -44,6 +44,9 @@ StepOptions options_of(const PlannedStep& step, Outside& outside) {
         case StepKind::least:
             options.attempts_max = 6;
             break;
+        case StepKind::state:
+            if (step.version % 2) options.probe = look;
+            break;
         case StepKind::idle:
         case StepKind::sleep:
             break;
@@ -52,6 +55,13 @@ StepOptions options_of(const PlannedStep& step, Outside& outside) {
 }
 
 Json do_step(Context& ctx, const PlannedStep& step, Outside& outside) {
+    if (step.kind == StepKind::state)
+        return ctx
+            .update(
+                step.name,
+                {.entity = step.entity, .version = step.version, .step = options_of(step, outside)},
+                [&](const Attempt& attempt) { return outside.call(attempt, step); })
+            .value_or("superseded");
     return ctx.step(step.name, options_of(step, outside),
                     [&](const Attempt& attempt) { return outside.call(attempt, step); });
 }
@@ -175,12 +185,14 @@ Json plan_steps(SeededRandom& dice, const std::string& id, const std::string& ke
     const auto count = 1 + dice.below(4);
     for (std::uint64_t i = 0; i < count; ++i) {
         PlannedStep step{.name = fmt::format("s{}", i + 1),
-                         .kind = static_cast<StepKind>(dice.below(8))};
-        step.entity = step.kind == StepKind::once ? fmt::format("greeting/{}", dice.below(3))
-                                                  : id + "/" + step.name;
+                         .kind = static_cast<StepKind>(dice.below(9))};
+        step.entity = id + "/" + step.name;
+        if (step.kind == StepKind::once) step.entity = fmt::format("greeting/{}", dice.below(3));
+        if (step.kind == StepKind::state) step.entity = fmt::format("state/{}", dice.below(2));
         Json json = {{"name", step.name}, {"kind", to_string(step.kind)}, {"entity", step.entity}};
         if (step.kind == StepKind::sleep)
             json["sleep_ms"] = dice.below(dice.below(2) ? 9000 : 200'000'000);
+        if (step.kind == StepKind::state) json["version"] = 1 + dice.below(20);
         if (dice.below(12) == 0) json["refusals"] = 1 + dice.below(2);
         if (dice.below(25) == 0) json["deaths"] = 1 + dice.below(7);
         if (dice.below(12) == 0 && step.kind != StepKind::once) json["big"] = true;
@@ -195,6 +207,22 @@ Json plan_steps(SeededRandom& dice, const std::string& id, const std::string& ke
         steps.push_back(std::move(json));
     }
     return steps;
+}
+
+}  // namespace
+
+namespace {
+
+// What it does is about whichever instance does it in the end.
+void make_debounced(SeededRandom& dice, Errand& errand) {
+    errand.delay = Ms(0);
+    errand.debounce = Debounce{.key = fmt::format("quiet:{}", dice.below(2)),
+                               .period = Ms(1 + dice.below(5'000'000)),
+                               .timeout = Ms(1 + dice.below(20'000'000))};
+    errand.plan = {
+        {"steps",
+         {{{"name", "s1"}, {"kind", "look"}, {"entity", ""}},
+          {{"name", fmt::format("s{}", 2 + dice.below(9))}, {"kind", "keyed"}, {"entity", ""}}}}};
 }
 
 }  // namespace
@@ -220,6 +248,7 @@ Errand make_errand(std::uint64_t seed, int number) {
     if (dice.below(5) == 0) errand.plan["careless"] = true;
     if (dice.below(12) == 0) errand.plan["throws"] = 1 + dice.below(2);
     if (dice.below(40) == 0) errand.plan["twice"] = true;
+    if (dice.below(8) == 0) make_debounced(dice, errand);
     errand.body = dice.below(40) == 0 ? "not {JSON" : errand.plan.dump();
     return errand;
 }
@@ -279,7 +308,8 @@ NewInstance Errand::new_instance() const {
             .key = key,
             .on_stuck = on_stuck,
             .input = by_hand ? std::optional(body) : std::nullopt,
-            .delay = delay};
+            .delay = delay,
+            .debounce = debounce};
 }
 
 std::optional<PlannedStep> Errand::step(const std::string& name) const {
@@ -312,6 +342,13 @@ void register_errands(Registry& registry, Outside& outside, const Deployed& depl
     }
 }
 
+bool is_superseded(const ReferenceInstance& instance, const std::string& step) {
+    return std::any_of(instance.log.begin(), instance.log.end(), [&](const ReferenceEntry& entry) {
+        return entry.kind == EntryKind::completed && entry.step == step &&
+               parse_stored(entry.data).contains("superseded");
+    });
+}
+
 Json expected_results(const Errand& errand, const ReferenceInstance& instance) {
     Json results = Json::object();
     std::map<std::string, std::string> children;  // ids by name
@@ -335,7 +372,9 @@ Json expected_results(const Errand& errand, const ReferenceInstance& instance) {
             results[child] = ends.at(children.at(child));
         }
         if (step.kind == StepKind::sleep) continue;
-        if (instance.finished(step.name))
+        if (is_superseded(instance, step.name))
+            results[step.name] = "superseded";
+        else if (instance.finished(step.name))
             results[step.name] = Outside::answer_of(step);
         else if (errand.plan.value("compensates", false))
             results[step.name] = "compensated";

@@ -23,6 +23,7 @@ struct Errand {
     std::string key;
     OnStuck on_stuck = OnStuck::keep_key;
     Ms delay{0};
+    std::optional<Debounce> debounce = {};
     Json plan;
     std::string body;      // the event's; the plan, or something that is no JSON
     bool by_hand = false;  // started without an event
@@ -46,6 +47,8 @@ std::optional<Errand> errand_of(const ReferenceInstance& instance);
 
 void register_errands(Registry& registry, Outside& outside, const Deployed& deployed);
 
+/// Whether its step found that a newer version had been brought about, as its log says.
+bool is_superseded(const ReferenceInstance& instance, const std::string& step);
 /// What its output must be. Steps in `failed` ended with StepFailed.
 Json expected_results(const Errand& errand, const ReferenceInstance& instance);
 

@@ -43,11 +43,12 @@ void Life::begin(Watch& watch, Clock& clock, Random& random, Registry registry,
     // Few enough that the troubles of a script open them.
     engine_options.flow.provider.breaker = {
         .failures_max = 2, .failing_for = Ms(0), .released_per_second = 2};
-    // An engine that keeps outcomes to itself would park for ever for want of the room that they
-    // give back, and be caught by nobody's patience.
-    if (options.mistake != Mistake::keeps_outcomes_to_itself)
-        engine_options.flow.provider.running_max = 1;
+    engine_options.flow.provider.running_max = 1;
     engine_options.flow.workflows["errand"].running_max = 1;
+    engine_options.flow.provider.rate = {.limit = 40, .burst = 3};
+    engine_options.flow.workflows["errand_for_people"].rate = {.limit = 2, .burst = 2};
+    // Beside errands of the same keys, which bear nobody beside them.
+    engine_options.flow.workflows["errand_for_people"].key_holders_max = 2;
     engine_options.flow.providers["clerk"].breaker = {.failures_max = 3,
                                                       .failing_for = Ms(50),
                                                       .probe_delay = Ms(100),

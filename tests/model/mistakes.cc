@@ -111,6 +111,9 @@ class MistakenEngine : public Forwarding {
                 advance.once_claim.reset();
                 advance.once_settle.reset();
                 break;
+            case Mistake::compares_no_versions:
+                advance.update.reset();
+                break;
             case Mistake::takes_no_key:
                 advance.take_key.reset();
                 break;
@@ -206,6 +209,7 @@ const char* to_string(Mistake mistake) {
                                                                 "every start counted as progress",
                                                                 "outcomes kept to itself",
                                                                 "going on when cancelled",
+                                                                "versions not compared",
                                                                 "epochs ignored",
                                                                 "duplicates not folded",
                                                                 "children abandoned",

@@ -26,6 +26,7 @@ enum class Mistake {
     counts_every_start_as_progress,
     keeps_outcomes_to_itself,
     goes_on_when_cancelled,
+    compares_no_versions,
     // between the watched store and its file: something else is written
     ignores_epochs,
     folds_no_duplicates,

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::array kinds = {StepKind::look, StepKind::keyed, StepKind::remembered,
                               StepKind::once, StepKind::most,  StepKind::least,
-                              StepKind::idle, StepKind::sleep};
+                              StepKind::idle, StepKind::sleep, StepKind::state};
 constexpr std::int64_t memory_ms = 24 * 3600 * 1000;     // how long the provider keeps keys
 constexpr std::int64_t window_reserve_ms = 3600 * 1000;  // steps trust keys for 23 hours
 constexpr int deaths_max = 5;                            // in a row, before a person must look
@@ -24,8 +24,8 @@ RetryableError lost(const char* code) {
 }  // namespace
 
 std::string_view to_string(StepKind kind) {
-    static constexpr std::array words = {"look", "keyed", "remembered", "once",
-                                         "most", "least", "idle",       "sleep"};
+    static constexpr std::array words = {"look",  "keyed", "remembered", "once", "most",
+                                         "least", "idle",  "sleep",      "state"};
     return words.at(static_cast<std::size_t>(kind));
 }
 
@@ -37,6 +37,7 @@ PlannedStep planned_step(const Json& json) {
     step.deaths = json.value("deaths", 0);
     step.big = json.value("big", false);
     step.sleep_ms = json.value("sleep_ms", std::int64_t{0});
+    step.version = json.value("version", std::int64_t{0});
     const auto kind = json.at("kind").get<std::string>();
     for (const StepKind known : kinds)
         if (to_string(known) == kind) step.kind = known;
@@ -129,7 +130,9 @@ std::optional<Json> Outside::look_up(const Attempt& attempt, const PlannedStep& 
         deaths_.erase({attempt.instance_id, step.name});  // an entry in between: not in a row
         throw lost("timeout");
     }
-    const bool found = effects_of(step.entity) > 0;
+    const bool found = step.kind == StepKind::state
+                           ? effects_of(step.entity) > 0 && versions_[step.entity] == step.version
+                           : effects_of(step.entity) > 0;
     watch_.tell(fmt::format("    {} looks for {}: {}", attempt.instance_id, step.entity,
                             found ? "found" : "nothing"));
     return found ? std::optional(answer_of(step)) : std::nullopt;
@@ -215,7 +218,14 @@ void Outside::happen(const PlannedStep& step, const Attempt& attempt) {
     if (step.kind == StepKind::idle) return;
     const int times = ++effects_[step.entity];
     watch_.tell(fmt::format("    {} happens", step.entity));
-    const bool may_repeat = step.kind == StepKind::least;
+    if (step.kind == StepKind::state) {
+        std::int64_t& version = versions_[step.entity];
+        if (step.version < version)
+            watch_.find("went_back", fmt::format("{} from version {} to {}, by {}", step.entity,
+                                                 version, step.version, attempt.instance_id));
+        version = step.version;
+    }
+    const bool may_repeat = step.kind == StepKind::least || step.kind == StepKind::state;
     if (!may_repeat && times > 1 + decisions_[step.entity])
         watch_.find("repeated_effect", fmt::format("{} happened {} times, last by {}", step.entity,
                                                    times, attempt.instance_id));

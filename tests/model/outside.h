@@ -31,7 +31,8 @@ enum class StepKind {
     most,        // neither looked up nor keyed: at most once
     least,       // …at least once
     idle,        // has no effect
-    sleep        // is no step: a durable sleep
+    sleep,       // is no step: a durable sleep
+    state        // brings something that others bring to other versions to its own
 };
 std::string_view to_string(StepKind);
 
@@ -45,6 +46,7 @@ struct PlannedStep {
     int deaths = 0;      // the first calls kill the process
     bool big = false;    // its result fills several pages
     std::int64_t sleep_ms = 0;
+    std::int64_t version = 0;  // of a state
 };
 PlannedStep planned_step(const Json& json);
 
@@ -119,8 +121,9 @@ class Outside {
     int calls_ = 0;
     std::map<Step, int> called_;
     std::map<std::string, int> functions_;
-    std::set<Step> past_the_patch_;         // told that it had gone past the patch before this step
-    std::map<std::string, int> effects_;    // by entity
+    std::set<Step> past_the_patch_;       // told that it had gone past the patch before this step
+    std::map<std::string, int> effects_;  // by entity
+    std::map<std::string, std::int64_t> versions_;  // of states, by entity
     std::map<std::string, int> decisions_;  // by entity: a person allowed so many repetitions
     std::map<std::string, Memory> memory_;  // by idempotency key
     std::map<std::pair<Step, int>, std::string> keys_;  // by step and generation

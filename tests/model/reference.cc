@@ -120,7 +120,15 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
         sealed_by = seal_for(event && !event->subject.empty() ? event->subject
                              : instance                       ? instance->key
                                                               : "");
-    if (instance && !there) {
+    Instance* waiting = instance && !there ? find_debounced(*instance, now_ms) : nullptr;
+    if (waiting) {
+        accepted.instance = waiting->seq;
+        accepted.debounced = true;
+        waiting->input = instance->input ? *instance->input : event->body;
+        waiting->own_input = instance->input.has_value();
+        waiting->input_sealed_by = sealed_by;
+        give_input(*waiting, *instance, now_ms);
+    } else if (instance && !there) {
         accepted = start(owner, now_ms, *instance, instance->input ? *instance->input : event->body,
                          claim);
         Instance& started = instances_.at(accepted.instance);
@@ -144,8 +152,14 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
 
 Accepted Reference::start(std::int64_t owner, std::int64_t now_ms, const NewInstance& wanted,
                           const std::string& input, bool claim) {
-    const bool queued = !wanted.key.empty() && is_held(wanted.key);
+    Ms delay = wanted.delay;
+    if (wanted.debounce)
+        delay = std::max(std::min(wanted.debounce->period, wanted.debounce->timeout), Ms(1));
     Instance instance;
+    instance.key_holders_max = wanted.key_holders_max;
+    const int place = wanted.key.empty() ? 0 : place_for(instance, wanted.key);
+    const bool queued = !wanted.key.empty() && place == 0;
+    instance.key_place = std::max(place, 1);
     instance.seq = ++last_seq_;
     instance.id = wanted.id;
     instance.workflow = wanted.workflow;
@@ -159,21 +173,47 @@ Accepted Reference::start(std::int64_t owner, std::int64_t now_ms, const NewInst
         instance.state = State::queued;
         instance.waits_for = WaitsFor::key;
         instance.ticket = ++tickets_;
-        if (wanted.delay > Ms(0))
-            instance.waits_detail = std::to_string(now_ms + wanted.delay.count());
-    } else if (claim && wanted.delay <= Ms(0)) {
+        if (delay > Ms(0)) instance.waits_detail = std::to_string(now_ms + delay.count());
+    } else if (claim && delay <= Ms(0)) {
         instance.state = State::running;
         instance.owner = owner;
         instance.epoch = 1;
         instance.due_at_ms = now_ms + lease_ms;
     } else {
-        instance.due_at_ms = now_ms + wanted.delay.count();
+        instance.due_at_ms = now_ms + delay.count();
     }
+    if (wanted.debounce)
+        debounces_[{wanted.workflow, forgotten_name(wanted.debounce->key)}] = instance.seq;
     Accepted accepted;
     accepted.instance = instance.seq;
     if (instance.state == State::running) accepted.claimed = hand_over(instance);
     instances_.emplace(instance.seq, std::move(instance));
     return accepted;
+}
+
+// One that has not begun, and whose time to start lies ahead.
+ReferenceInstance* Reference::find_debounced(const NewInstance& wanted, std::int64_t now_ms) {
+    if (!wanted.debounce) return nullptr;
+    const auto known = debounces_.find({wanted.workflow, forgotten_name(wanted.debounce->key)});
+    if (known == debounces_.end()) return nullptr;
+    Instance& instance = instances_.at(known->second);
+    const bool waits = instance.state == State::pending || instance.state == State::queued;
+    if (!waits || instance.epoch > 0 || !instance.log.empty()) return nullptr;
+    const std::int64_t starts =
+        instance.due_at_ms ? *instance.due_at_ms : std::stol("0" + instance.waits_detail);
+    return starts > now_ms ? &instance : nullptr;
+}
+
+void Reference::give_input(Instance& instance, const NewInstance& wanted, std::int64_t now_ms) {
+    const std::int64_t latest =
+        std::max(now_ms, instance.created_at_ms + wanted.debounce->timeout.count());
+    const std::int64_t starts = std::min(latest, now_ms + wanted.debounce->period.count());
+    instance.version = wanted.version;
+    if (instance.state == State::queued)
+        instance.waits_detail = std::to_string(starts);
+    else
+        instance.due_at_ms = starts;
+    instance.updated_at_ms = now_ms;
 }
 
 Claimed Reference::hand_over(const Instance& instance) const {
@@ -245,8 +285,10 @@ bool Reference::claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRe
             parked = true;
             continue;
         }
-        const std::string gave_up_on =
+        const std::string parked_for =
             instance->waits_for == WaitsFor::circuit ? instance->waits_detail : "";
+        if (instance->epoch == 0)
+            std::erase_if(debounces_, [&](const auto& row) { return row.second == instance->seq; });
         instance->deaths = deaths(*instance);
         instance->state = State::running;
         instance->owner = owner;
@@ -256,7 +298,10 @@ bool Reference::claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRe
         instance->waits_detail.clear();
         instance->updated_at_ms = now_ms;
         result.claimed.push_back(hand_over(*instance));
-        result.claimed.back().gave_up_on = gave_up_on;
+        if (parse_limit(parked_for))
+            result.claimed.back().turn = parked_for;
+        else
+            result.claimed.back().gave_up_on = parked_for;
     }
     return parked && result.claimed.empty() && !result.solo;
 }
@@ -268,6 +313,7 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
         result.schedules = decide_schedules(now_ms);
         act_breakers(now_ms, request, result);
         wake_where_room(now_ms, request);
+        give_turns(now_ms, request);
         for (int looks = 0; looks < 100; ++looks)
             if (!claim_due(owner, now_ms, request, result)) break;
     }
@@ -281,6 +327,8 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
     const auto scheduled = next_schedule_due_ms();
     if (scheduled && (!result.next_due_ms || *scheduled < *result.next_due_ms))
         result.next_due_ms = scheduled;
+    const auto turn = next_turn_ms(now_ms, request);
+    if (turn && (!result.next_due_ms || *turn < *result.next_due_ms)) result.next_due_ms = turn;
     for (const auto& [provider, breaker] : breakers_)
         if (breaker.next_at_ms &&
             (!result.next_due_ms || *breaker.next_at_ms < *result.next_due_ms))
@@ -316,7 +364,8 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
         leave_as_asked(instance, now_ms, "");
         return advanced;
     }
-    if (!advance.calls.empty()) advanced.held_back = held_back(instance, advance);
+    if (advance.update && !may_update(*advance.update, advanced)) return advanced;
+    if (!advance.calls.empty()) advanced.held_back = held_back(instance, advance, now_ms);
     if (advanced.held_back) return advanced;
     for (const NewEntry& entry : advance.entries)
         if (ends_a_step(entry.kind) && instance.finished(entry.step))
@@ -338,13 +387,14 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
                   .waits_detail = advance.once_claim->key});
         if (advanced.once->kind != OnceVerdict::Kind::granted) return advanced;
     }
+    if (advance.update) update(instance, now_ms, advance);
     if (!advance.calls.empty()) begin_call(instance, now_ms, advance);
     if (advance.answer) hear(instance, now_ms, advance, advanced);
     for (const NewEntry& entry : advance.entries)
         if (entry.kind == EntryKind::completed || entry.kind == EntryKind::retried ||
             entry.kind == EntryKind::failed)
             std::erase_if(slots_, [&](const ReferenceSlot& slot) {
-                return slot.scope == "provider" && slot.instance == instance.seq &&
+                return slot.scope != "workflow" && slot.instance == instance.seq &&
                        slot.step == entry.step;
             });
     for (NewEntry entry : advance.entries) {
@@ -406,7 +456,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     std::erase_if(slots_, [&](const ReferenceSlot& slot) { return slot.instance == instance.seq; });
     instance.waits_for = to.waits_for;
     instance.waits_detail = to.waits_detail;
-    const bool parks = to.waits_for == WaitsFor::circuit && !is_slot_detail(to.waits_detail);
+    const bool parks = to.waits_for == WaitsFor::circuit && !parse_limit(to.waits_detail);
     if (parks && !is_held_back(instance, to.waits_detail)) unpark(instance, now_ms);
     if (instance.waits_for == WaitsFor::circuit && is_paused(to.waits_detail))
         instance.due_at_ms.reset();
@@ -417,6 +467,8 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     instance.output = to.output;
     instance.output_sealed_by = seal(instance, to.output);
     if (ends) instance.finished_at_ms = now_ms;
+    if (ends)
+        std::erase_if(debounces_, [&](const auto& row) { return row.second == instance.seq; });
     instance.updated_at_ms = now_ms;
     if (lets_go) instance.holds_key = false;
     if (ends) {
@@ -428,7 +480,7 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
         }
         leave_family(instance, now_ms);
     }
-    if (lets_go) pass_on(instance.key, now_ms);
+    if (lets_go || (ends && !instance.key.empty())) pass_on(instance.key, now_ms);
 }
 
 }  // namespace steplog::testing

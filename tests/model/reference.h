@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/breaker.h"
+#include "engine/bucket.h"
 #include "engine/digest.h"
 #include "engine/store.h"
 
@@ -46,6 +47,7 @@ struct ReferenceInstance {
     std::string key;
     std::optional<std::int64_t> ticket;
     bool holds_key = false;
+    int key_place = 1, key_holders_max = 1;
     OnStuck on_stuck = OnStuck::keep_key;
     std::string step;
     int attempt = 0;
@@ -102,6 +104,12 @@ struct ReferenceSlot {
     auto operator<=>(const ReferenceSlot&) const = default;
 };
 
+struct ReferenceVersion {
+    std::int64_t version = 0;
+    std::optional<std::int64_t> before;
+    std::int64_t updated_at_ms = 0;
+};
+
 struct ReferenceDataKey {
     std::string subject;
     std::string master;  // "": destroyed
@@ -146,6 +154,14 @@ class Reference {
 
     const std::map<std::string, Breaker>& breakers() const { return breakers_; }
     const std::set<ReferenceSlot>& slots() const { return slots_; }
+    /// By scope and name: the bucket, and the rate by which it was filled last.
+    using Rates = std::map<std::pair<std::string, std::string>, std::pair<Bucket, Rate>>;
+    const Rates& rates() const { return rates_; }
+    /// Instances that wait for a quiet time, by workflow and hashed key.
+    using Debounces = std::map<std::pair<std::string, std::string>, std::int64_t>;
+    const Debounces& debounces() const { return debounces_; }
+    /// Of what was updated, by its hashed name.
+    const std::map<std::string, ReferenceVersion>& versions() const { return versions_; }
     const std::map<std::int64_t, ReferenceInstance>& instances() const { return instances_; }
     const std::map<EventId, ReferenceEvent>& events() const { return events_; }
     const std::map<std::string, ReferenceOnce>& once_keys() const { return once_keys_; }
@@ -176,7 +192,9 @@ class Reference {
     Accepted start(std::int64_t owner, std::int64_t now_ms, const NewInstance& instance,
                    const std::string& input, bool claim);
     Claimed hand_over(const Instance& instance) const;
-    bool is_held(const std::string& key) const;
+    /// The place among the key's holders that it would take; 0: it must queue.
+    int place_for(const Instance& instance, const std::string& key) const;
+    int free_place(const Instance& instance, const std::string& key) const;
     void pass_on(const std::string& key, std::int64_t now_ms);
     bool take_key(Instance& instance, std::int64_t now_ms, const std::string& key);
     OnceVerdict claim_once(Instance& instance, std::int64_t now_ms, const OnceClaim& claim);
@@ -215,14 +233,27 @@ class Reference {
     const Instance* holder_of(const std::string& key) const;
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
     void keep(const std::string& provider, const Breaker& breaker);
+    Instance* find_debounced(const NewInstance& wanted, std::int64_t now_ms);
+    void give_input(Instance& instance, const NewInstance& wanted, std::int64_t now_ms);
     bool is_held_back(const Instance& instance, const std::string& provider) const;
-    std::optional<std::string> held_back(const Instance& instance, const Advance& advance) const;
+    std::optional<std::string> held_back(const Instance& instance, const Advance& advance,
+                                         std::int64_t now_ms) const;
+    std::int64_t room(const Limit& limit, const FlowPolicy& flow) const;
+    std::int64_t turns(const Limit& limit, const Rate& rate, std::int64_t now_ms) const;
+    bool waits_for_turn(const Limit& limit, const Rate& rate, std::int64_t now_ms) const;
+    void take_turn(const Limit& limit, const Rate& rate, std::int64_t now_ms);
+    std::set<std::string> limits_in_the_way(Limit::Kind kind) const;
+    std::int64_t turns_of_use(const Limit& limit, const FlowPolicy& flow);
+    void give_turns(std::int64_t now_ms, const ClaimRequest& request);
+    std::optional<std::int64_t> next_turn_ms(std::int64_t now_ms, const ClaimRequest& request);
     std::int64_t count_slots(const std::string& scope, const std::string& name) const;
     void wake_where_room(std::int64_t now_ms, const ClaimRequest& request);
     bool park_without_room(Instance& instance, std::int64_t now_ms, const ClaimRequest& request);
     bool claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request,
                    ClaimResult& result);
     void begin_call(const Instance& instance, std::int64_t now_ms, const Advance& advance);
+    bool may_update(const UpdateClaim& update, Advanced& advanced) const;
+    void update(const Instance& instance, std::int64_t now_ms, const Advance& advance);
     void hear(const Instance& instance, std::int64_t now_ms, const Advance& advance,
               Advanced& advanced);
     void act_breakers(std::int64_t now_ms, const ClaimRequest& request, ClaimResult& result);
@@ -241,6 +272,9 @@ class Reference {
     std::vector<ReferenceDataKey> data_keys_;
     std::map<std::string, ReferenceSchedule> schedules_;
     std::set<ReferenceSlot> slots_;
+    Rates rates_;
+    std::map<std::string, ReferenceVersion> versions_;
+    Debounces debounces_;
     std::map<std::string, Breaker> breakers_;  // by provider; those that are not blank
     std::string master_;
     std::int64_t acting_ = 0;  // whose operation this is: an owner

@@ -28,8 +28,9 @@ std::string forgotten_data(const std::string& step, const std::string& data) {
     const Json said = parse_stored(data);
     std::string kept =
         R"({"forgotten":")" + to_hex(content_hash(simulated_secret(), step, data)) + "\"";
-    for (const char* field : {"provider", "code", "outcome", "delay_ms", "interrupted",
-                              "remembered", "adopted", "probed", "by", "was", "decided"})
+    for (const char* field :
+         {"provider", "code", "outcome", "delay_ms", "interrupted", "remembered", "adopted",
+          "probed", "by", "was", "decided", "superseded", "version"})
         if (said.contains(field) && says_nothing(said[field]))
             kept += fmt::format(R"(,"{}":{})", field, to_text(said[field]));
     return kept + "}";

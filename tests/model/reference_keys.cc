@@ -24,37 +24,55 @@ std::optional<std::int64_t> Reference::seal(const Instance& instance,
     return instance.input_sealed_by ? instance.input_sealed_by : seal_for(instance.key);
 }
 
-bool Reference::is_held(const std::string& key) const {
-    return std::any_of(instances_.begin(), instances_.end(), [&](const auto& row) {
-        return row.second.holds_key && row.second.key == key;
-    });
+int Reference::free_place(const Instance& instance, const std::string& key) const {
+    std::set<int> taken;
+    int holders_max = instance.key_holders_max;
+    for (const auto& [seq, other] : instances_) {
+        if (!other.holds_key || other.key != key) continue;
+        taken.insert(other.key_place);
+        holders_max = std::min(holders_max, other.key_holders_max);
+    }
+    if (static_cast<int>(taken.size()) >= holders_max) return 0;
+    int place = 1;
+    while (taken.contains(place)) ++place;
+    return place;
+}
+
+int Reference::place_for(const Instance& instance, const std::string& key) const {
+    for (const auto& [seq, other] : instances_)
+        if (other.state == State::queued && other.key == key) return 0;
+    return free_place(instance, key);
 }
 
 void Reference::pass_on(const std::string& key, std::int64_t now_ms) {
-    Instance* next = nullptr;
-    for (auto& [seq, instance] : instances_)
-        if (instance.state == State::queued && instance.key == key &&
-            (!next || *instance.ticket < *next->ticket))
-            next = &instance;
-    if (!next) return;
-    next->state = State::pending;
-    next->due_at_ms = now_ms;
-    if (!next->waits_detail.empty())
-        next->due_at_ms = std::max(now_ms, std::stol(next->waits_detail));
-    next->waits_for.reset();
-    next->waits_detail.clear();
-    next->ticket.reset();
-    next->holds_key = true;
-    next->updated_at_ms = now_ms;
+    while (true) {
+        Instance* next = nullptr;
+        for (auto& [seq, instance] : instances_)
+            if (instance.state == State::queued && instance.key == key &&
+                (!next || *instance.ticket < *next->ticket))
+                next = &instance;
+        if (!next || free_place(*next, key) == 0) return;
+        next->key_place = free_place(*next, key);
+        next->holds_key = true;
+        next->state = State::pending;
+        next->due_at_ms = now_ms;
+        if (!next->waits_detail.empty())
+            next->due_at_ms = std::max(now_ms, std::stol(next->waits_detail));
+        next->waits_for.reset();
+        next->waits_detail.clear();
+        next->ticket.reset();
+        next->updated_at_ms = now_ms;
+    }
 }
 
 bool Reference::take_key(Instance& instance, std::int64_t now_ms, const std::string& key) {
     if (instance.key == key && instance.holds_key) return true;
     const std::string old_key = instance.holds_key ? instance.key : "";
-    const bool held = is_held(key);
+    const int place = place_for(instance, key);
     instance.key = key;
-    instance.holds_key = !held;
-    if (held) {
+    instance.holds_key = place > 0;
+    instance.key_place = std::max(place, 1);
+    if (place == 0) {
         instance.state = State::queued;
         instance.due_at_ms.reset();
         instance.waits_for = WaitsFor::key;
@@ -63,7 +81,7 @@ bool Reference::take_key(Instance& instance, std::int64_t now_ms, const std::str
         std::erase_if(slots_, [&](const ReferenceSlot& s) { return s.instance == instance.seq; });
     }
     if (!old_key.empty()) pass_on(old_key, now_ms);
-    return !held;
+    return place > 0;
 }
 
 // --- once keys
@@ -143,7 +161,10 @@ void Reference::wake_waiters(const std::string& once_key, std::int64_t now_ms) {
 
 // With its key, or behind whoever has that now.
 void Reference::put_back_to_work(Instance& instance, std::int64_t now_ms) {
-    const bool queues = !instance.key.empty() && !instance.holds_key && is_held(instance.key);
+    const bool wants_key = !instance.key.empty() && !instance.holds_key;
+    const int place = wants_key ? place_for(instance, instance.key) : 0;
+    const bool queues = wants_key && place == 0;
+    if (place > 0) instance.key_place = place;
     instance.state = queues ? State::queued : State::pending;
     instance.due_at_ms.reset();
     if (!queues) instance.due_at_ms = now_ms;

@@ -55,7 +55,7 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
     const bool between_attempts =
         instance.state == State::sleeping &&
         (instance.waits_for == WaitsFor::retry ||
-         (instance.waits_for == WaitsFor::circuit && !is_slot_detail(instance.waits_detail)));
+         (instance.waits_for == WaitsFor::circuit && !parse_limit(instance.waits_detail)));
     if (instance.state != State::stuck && !between_attempts) return "not in such a state";
     const bool by_id = !request.ids.empty();
     if (instance.error_code == "in_doubt" && !by_id) return "in_doubt";

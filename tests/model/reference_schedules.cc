@@ -125,11 +125,14 @@ void Reference::start_scheduled(const ReferenceSchedule& row, std::int64_t now_m
                                 ScheduleDecision& decision, bool triggered) {
     const Schedule& schedule = row.schedule;
     if (schedule.overlap == Overlap::cancel_other) {
+        std::map<std::pair<bool, std::int64_t>, std::string> in_order;  // the line, then holders
+        for (const auto& [seq, instance] : instances_) {
+            if (instance.key != schedule.key) continue;
+            if (instance.state == State::queued) in_order[{false, *instance.ticket}] = instance.id;
+            if (instance.holds_key) in_order[{true, instance.key_place}] = instance.id;
+        }
         std::vector<std::string> others;
-        for (const auto& [seq, instance] : instances_)
-            if (instance.state == State::queued && instance.key == schedule.key)
-                others.push_back(instance.id);
-        if (const Instance* holder = holder_of(schedule.key)) others.push_back(holder->id);
+        for (auto& [place, id] : in_order) others.push_back(std::move(id));
         cancel(acting_, now_ms,
                {.ids = others,
                 .actor = "schedule:" + schedule.name,

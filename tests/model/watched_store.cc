@@ -21,11 +21,11 @@ std::string said(const Entry& entry) {
 // What an answer says, as text: the real one and the reference's must read the same.
 std::string said(const Claimed& claimed) {
     std::string text = fmt::format(
-        "{} {} {} v{} epoch {} key '{}' {} deaths {} cancelling {} gave up on '{}' created {} "
-        "input {} damage '{}'",
+        "{} {} {} v{} epoch {} key '{}' {} deaths {} cancelling {} gave up on '{}' turn '{}' "
+        "created {} input {} damage '{}'",
         claimed.seq, claimed.id, claimed.workflow, claimed.version, claimed.epoch, claimed.key,
         to_string(claimed.on_stuck), claimed.deaths, claimed.cancelling, claimed.gave_up_on,
-        claimed.created_at_ms, said(claimed.input), claimed.damage);
+        claimed.turn, claimed.created_at_ms, said(claimed.input), claimed.damage);
     for (const Entry& entry : claimed.log) text += "\n      " + said(entry);
     return text;
 }
@@ -35,8 +35,9 @@ std::string said(const std::optional<Claimed>& claimed) {
 }
 
 std::string said(const Accepted& accepted) {
-    return fmt::format("duplicate {} conflict {} instance {} claimed {}", accepted.duplicate,
-                       accepted.conflict, accepted.instance, said(accepted.claimed));
+    return fmt::format("duplicate {} conflict {} debounced {} instance {} claimed {}",
+                       accepted.duplicate, accepted.conflict, accepted.debounced, accepted.instance,
+                       said(accepted.claimed));
 }
 
 std::string said(const std::vector<ScheduleDecision>& decisions) {
@@ -90,11 +91,13 @@ std::string said(const std::optional<ChildEnd>& end) {
 }
 
 std::string said(const Advanced& advanced) {
-    std::string text = "awaited " + said(advanced.awaited) + " child " + said(advanced.child_end) +
-                       " " +
-                       fmt::format("queued {} held back {} cancelled {} once [{}] next {}",
-                                   advanced.queued, said(advanced.held_back), advanced.cancelled,
-                                   advanced.once ? said(*advanced.once) : "", said(advanced.next));
+    std::string text =
+        "awaited " + said(advanced.awaited) + " child " + said(advanced.child_end) + " " +
+        fmt::format(
+            "queued {} held back {} superseded by {} cancelled {} "
+            "once [{}] next {}",
+            advanced.queued, said(advanced.held_back), advanced.superseded_by.value_or(0),
+            advanced.cancelled, advanced.once ? said(*advanced.once) : "", said(advanced.next));
     for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
     return text + said(advanced.schedules) + said(advanced.breakers);
 }

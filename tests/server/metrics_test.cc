@@ -68,8 +68,9 @@ TEST(Metrics, HoldsNoIdAndNoText) {
 
 class MetricsOfADatabase : public ::testing::Test {
   protected:
-    void accept(const std::string& id, const std::string& key = "") {
-        NewInstance instance{.id = id, .workflow = "provision_customer", .key = key};
+    void accept(const std::string& id, const std::string& key = "",
+                const std::string& workflow = "provision_customer") {
+        NewInstance instance{.id = id, .workflow = workflow, .key = key};
         instance.input = "{}";
         store_->accept(std::nullopt, instance, false).get();
     }
@@ -151,6 +152,26 @@ TEST_F(MetricsOfADatabase, ShowProvidersThatAreOutOfOrderAndHowManyWait) {
     text = scrape();
     EXPECT_THAT(text, HasSubstr("steplog_breaker_open{provider=\"clerk\"} 0\n"));
     EXPECT_THAT(text, HasSubstr("steplog_parked_instances{provider=\"clerk\"} 0\n"));
+}
+
+TEST_F(MetricsOfADatabase, ShowLimitsThatKeepInstancesWaiting) {
+    EXPECT_THAT(scrape(), Not(HasSubstr("steplog_limited_instances")));
+    Registry registry;
+    SeededRandom random(1);
+    registry.add({.name = "w", .run = [](Context&, const Json&) { return Json(); }});
+    EngineOptions options{.workers = 0};
+    options.flow.workflows["w"].rate = {.limit = 1};
+    Engine engine(*store_, clock_, random, std::move(registry), std::move(options));
+    for (const char* id : {"w/1", "w/2", "w/3"}) accept(id, "", "w");
+    engine.run_until_idle();
+    const std::string series =
+        "steplog_limited_instances{limit=\"rate\",name=\"w\",of=\"workflow\"} ";
+    EXPECT_THAT(scrape(), HasSubstr(series + "2\n"));
+    for (int i = 0; i < 2; ++i) {
+        clock_.advance(Ms(10'000));
+        engine.run_until_idle();
+    }
+    EXPECT_THAT(scrape(), HasSubstr(series + "0\n"));
 }
 
 TEST_F(MetricsOfADatabase, AreWhatPromtoolAccepts) {

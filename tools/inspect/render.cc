@@ -93,6 +93,9 @@ std::string details_of(const Json& entry) {
         parts.push_back("asks " + provider);
     if (const auto adopted = text_at(data, "adopted"); !adopted.empty())
         parts.push_back("found by its " + adopted);
+    if (data.contains("superseded"))
+        parts.push_back(fmt::format("out of date: version {} is older than {}",
+                                    text_at(data, "version"), text_at(data, "superseded")));
     if (const auto since = data.find("lost_since_ms");
         since != data.end() && since->is_number_integer())
         parts.push_back("restored from a backup; in doubt since " +
@@ -268,6 +271,14 @@ std::string render_stats(const Stats& stats, std::int64_t now_ms) {
                             breaker.reason.empty() ? "" : " (" + shown(breaker.reason) + ")",
                             breaker.parked),
                 Colour::red));
+    }
+    for (const LimitView& view : stats.limits) {
+        const bool rate = view.limit.kind == Limit::Kind::rate;
+        const bool entity = view.limit.scope == LimitOf::entity;
+        text += fmt::format("{:<11} {} {} for {}\n", to_string(view.limit.scope),
+                            entity ? "something that is being updated:" : shown(view.limit.name) + ":",
+                            view.parked == 1 ? "1 waits" : std::to_string(view.parked) + " wait",
+                            rate ? "their turn" : "room");
     }
     text += fmt::format("events      {} routed, {} ignored, {} quarantined\n",
                         stats.events.at("routed"), stats.events.at("ignored"),
