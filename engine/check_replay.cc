@@ -35,6 +35,8 @@ Claimed claimed_from(const InstanceDetail& detail) {
                     .version = row.version,
                     .key = row.key,
                     .created_at_ms = row.created_at_ms,
+                    .deadline_ms = row.deadline_ms,
+                    .priority = row.priority,
                     .input = detail.input.text,
                     .log = {},
                     .damage = detail.damage};

@@ -35,8 +35,7 @@ Json carry_out_signal(Store& store, const Json& command, const std::string& acto
 Json carry_out_start(Store& store, const Json& command, const std::string& actor) {
     NewInstance instance = parse_start_command(command);
     instance.actor = actor;
-    return json_of(
-        Started{.exists = store.accept(std::nullopt, std::move(instance), false).get().duplicate});
+    return json_of(started_from(store.accept(std::nullopt, std::move(instance), false).get()));
 }
 
 Json carry_out_decide(Store& store, const Json& command, const std::string& actor) {
@@ -314,6 +313,11 @@ Json handle_command(Store& store, const Json& command, const std::string& actor)
 }
 
 Json handle_command(Engine& engine, const Json& command, const std::string& actor) {
+    if (command.is_object() && command.value("command", Json()) == "cancel") {
+        CancelRequest request = parse_cancel_command(command);
+        request.actor = actor;
+        return json_of(engine.cancel(std::move(request)));
+    }
     if (command.is_object() && command.value("command", Json()) == "move") {
         MoveRequest request = parse_move_command(command);
         request.actor = actor;
@@ -325,8 +329,7 @@ Json handle_command(Engine& engine, const Json& command, const std::string& acto
         if (const std::string why = engine.registry().why_not(instance.workflow, instance.version);
             !why.empty())
             return json_of(Started{.refused = why});
-        return json_of(
-            Started{.exists = engine.accept(std::nullopt, std::move(instance)).duplicate});
+        return json_of(started_from(engine.accept(std::nullopt, std::move(instance))));
     }
     Json result = handle_command(engine.store(), command, actor);
     engine.wake();

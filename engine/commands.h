@@ -34,7 +34,7 @@ Json json_of(const Cancelled& cancelled);
 Cancelled parse_cancelled(const Json& json);
 
 /// {"command":"start","id","workflow","input"} and, where there are, "version", "key", "delay_ms",
-/// "reason".
+/// "start_at_ms", "deadline_ms", "priority", "id_conflict", "key_conflict", "reason".
 Json start_command(const NewInstance& instance);
 
 /// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
@@ -42,10 +42,14 @@ NewInstance parse_start_command(const Json& command);
 
 /// What became of an order to start an instance. Neither: it is durable.
 struct Started {
-    bool exists = false;  // one of that id was started before: nothing was written
+    bool exists =
+        false;  // one of that id was started before, or holds its key: nothing was written
     std::string refused;  // "" or why not: the program that runs has no such workflow
+    std::string id = {};  // of the one that it is about, where that is not the id asked for
 };
-/// {"exists","refused"}
+/// What an accept without an event says to whoever ordered the start.
+Started started_from(const Accepted& accepted);
+/// {"exists","refused","id"}
 Json json_of(const Started& started);
 
 /// The inverse. Throws std::invalid_argument.

@@ -6,7 +6,9 @@
 #include <limits>
 
 #include "engine/entries.h"
+#include "engine/hold.h"
 #include "engine/replay.h"
+#include "engine/run_id.h"
 #include "engine/step_run.h"
 #include "engine/workflow.h"
 
@@ -38,9 +40,14 @@ Context::Context(const Surroundings& surroundings, Claimed claimed)
       claimed_(std::move(claimed)),
       replay_(std::make_unique<Replay>()) {
     replay_->log = StepLog(claimed_.log);
+    const std::int64_t now_ms = surroundings.clock.now_ms();
+    hold_ = surroundings.holds ? surroundings.holds->add(claimed_.seq, now_ms, surroundings.ending)
+                               : std::make_shared<Hold>(claimed_.seq, now_ms, surroundings.ending);
 }
 
-Context::~Context() = default;
+Context::~Context() {
+    if (surroundings_.holds) surroundings_.holds->remove(*hold_);
+}
 
 int Context::continuations() const {
     constexpr std::int64_t day_ms = 24 * 60 * 60 * 1000;
@@ -119,6 +126,45 @@ bool Context::patched(std::string_view id) {
     return is_in_force;
 }
 
+// Refused where it enters, before anything of it is written.
+void Context::require_size(const std::string& what, std::size_t bytes, std::size_t bytes_max,
+                           const char* name) {
+    const auto size = static_cast<std::int64_t>(bytes),
+               limit = static_cast<std::int64_t>(bytes_max);
+    if (size > limit)
+        stuck("limit_exceeded", beyond_limit(what, size, "bytes", limit, name, large_remedy));
+    if (is_near(size, limit))
+        warn_near_limit(near_limit(what, size, "bytes", limit, name, large_remedy));
+}
+
+// Of what is new: what the log has is never refused. What is taken back has room in any case.
+void Context::require_room_for(const std::string& step) {
+    if (replay_->undoing) return;
+    const Limits& limits = surroundings_.limits;
+    const auto steps = static_cast<std::int64_t>(replay_->asked.size());
+    const std::int64_t entries = static_cast<std::int64_t>(claimed_.log.size()) + replay_->written;
+    if (steps > limits.steps_max)
+        stuck("limit_exceeded", beyond_limit("with " + step + " this run", steps, "steps",
+                                             limits.steps_max, "steps_max", long_remedy));
+    if (entries >= limits.log_entries_max)
+        stuck("limit_exceeded",
+              beyond_limit("before " + step + " its log", entries, "entries",
+                           limits.log_entries_max, "log_entries_max", long_remedy));
+    // Told once: while the next one is not as near, this one is the first.
+    if (is_near(steps, limits.steps_max) && !is_near(steps - 1, limits.steps_max))
+        warn_near_limit(
+            near_limit("this run", steps, "steps", limits.steps_max, "steps_max", long_remedy));
+    if (is_near(entries, limits.log_entries_max) && !replay_->told_of_long_log) {
+        replay_->told_of_long_log = true;
+        warn_near_limit(near_limit("its log", entries, "entries", limits.log_entries_max,
+                                   "log_entries_max", long_remedy));
+    }
+}
+
+void Context::warn_near_limit(const std::string& message) {
+    observe(replay_->at, "near_limit", 0, "", message);
+}
+
 std::string Context::asked_for(std::string_view name, EntryKind as) {
     stay_suspended();
     std::string step(name);
@@ -135,6 +181,7 @@ std::string Context::asked_for(std::string_view name, EntryKind as) {
                         "put what tells them apart into it",
                         step));
     replay_->at = step;
+    if (!replay_->log.begun.contains(step)) require_room_for(step);
     return step;
 }
 
@@ -276,6 +323,23 @@ Json Context::recorded(const char* kind, std::string_view name, const std::funct
     return replay_->log.recorded[step] = value;
 }
 
+void Context::publish(std::string_view name, const Json& value) {
+    stay_suspended();
+    const std::string published(name);
+    if (replay_->in_step)
+        stuck("nested_step",
+              fmt::format("{} was published inside a step: publish before or after it", published));
+    if (published.empty() || published.size() > 255)
+        stuck("bad_step_name", "what is published must have a name of 1 to 255 characters");
+    if (++replay_->published[published] <= replay_->log.published[published]) return;
+    std::string text = to_text(value);
+    require_size("what is published as " + published, text.size(),
+                 surroundings_.limits.published_bytes_max, "published_bytes_max");
+    require_room_for(published);
+    replay_->recorded.push_back(
+        {.step = published, .kind = EntryKind::published, .payload = std::move(text)});
+}
+
 void Context::sleep_for(std::string_view name, Ms duration) {
     sleep_until(name, later(surroundings_.clock.now_ms(), duration));
 }
@@ -366,6 +430,9 @@ std::string Context::start_child(std::string_view name, const std::string& workf
     }
     leave_if_cancelling();
     begin_no_more_if_draining();
+    std::string input_text = to_text(input);
+    require_size("the input of the child " + step, input_text.size(),
+                 surroundings_.limits.input_bytes_max, "input_bytes_max");
     StartChild start{.name = step, .on_close = options.on_close};
     start.instance = {
         .id = options.id.empty() ? claimed_.id + "/" + step : options.id,
@@ -375,8 +442,10 @@ std::string Context::start_child(std::string_view name, const std::string& workf
         .key_holders_max =
             surroundings_.flow ? surroundings_.flow->of_workflow(workflow).key_holders_max : 1,
         .on_stuck = options.on_stuck,
-        .input = to_text(input),
-        .delay = options.delay};
+        .input = std::move(input_text),
+        .delay = options.delay,
+        .deadline = options.deadline,
+        .priority = options.priority.value_or(claimed_.priority)};
     std::string id = start.instance.id;
     replay_->log.children[step] = {id, workflow, options.on_close == OnParentClose::await};
     commit({.instance = claimed_.seq,
@@ -456,6 +525,29 @@ void Context::take_key(const std::string& key) {
     if (taken.queued) leave_as_stored();
 }
 
+int Context::run() const { return run_of(claimed_.id); }
+
+void Context::continue_as_new(const Json& input) {
+    stay_suspended();
+    if (replay_->in_step)
+        stuck("nested_step", "it was to continue as new inside a step: do it behind the step");
+    replay_->at = "another run";
+    std::string input_text = to_text(input);
+    require_size("the input of the next run", input_text.size(),
+                 surroundings_.limits.input_bytes_max, "input_bytes_max");
+    leave_if_cancelling();
+    await_children();
+    begin_no_more_if_draining();
+    Advance parting{.instance = claimed_.seq, .epoch = claimed_.epoch, .progress = true};
+    parting.continue_as = NewInstance{
+        .id = claimed_.id,
+        .workflow = claimed_.workflow,
+        .version = surroundings_.registry.version_for(claimed_.workflow, newest_version),
+        .input = std::move(input_text)};
+    parting.to = Transition{.to = State::completed};
+    suspend(std::move(parting));
+}
+
 void Context::stuck(const std::string& code, const std::string& message) {
     leave_if_cancelling();
     Advance outcome{.instance = claimed_.seq, .epoch = claimed_.epoch};
@@ -514,6 +606,7 @@ void Context::hand_in(Advance outcome) {
     if (!surroundings_.store) return;
     settle_handed_in();
     prepare(outcome);
+    replay_->written += static_cast<std::int64_t>(outcome.entries.size());
     replay_->recorded.clear();
     replay_->handed_in = outcome;
     replay_->handed_in_result = surroundings_.store->advance(std::move(outcome));
@@ -566,6 +659,7 @@ Advanced Context::commit(Advance advance) {
         if (outcome_lost) settle_handed_in();
         try {
             Advanced advanced = result.get();
+            replay_->written += static_cast<std::int64_t>(advanced.written.size());
             tell_breakers(surroundings_, advanced.breakers);
             // A once key that is not ours, a breaker or a newer version: nothing was written.
             if (!advanced.held_back && !advanced.superseded_by &&

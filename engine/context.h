@@ -31,8 +31,20 @@ struct Attempt {
     std::string idempotency_key;  // the same for all attempts of one generation
     Json request;                 // StepOptions::request as it was stored at the first attempt
     std::string instance_id;
-    Ms timeout{0};         // how long this attempt may take
-    std::stop_token stop;  // requested when the server must go: end soon, with RetryableError
+    Ms timeout{0};  // how long this attempt may take
+    // Requested when it should end soon, with RetryableError: the server must go, somebody wants
+    // the instance to end, or its lease is lost and what it returns counts for nothing.
+    std::stop_token stop;
+    // …but not because somebody wants the instance to end: for calls that are worth hearing out.
+    std::stop_token shutdown;
+    std::function<void()> on_heartbeat = {};  // what heartbeat() does
+
+    /// Says that the attempt lives: renews the instance's lease and learns whether the attempt
+    /// should end (`stop`). For effects that take long: costs next to nothing where the lease was
+    /// renewed a moment ago, else a commit. Any thread; returns however the store is.
+    void heartbeat() const {
+        if (on_heartbeat) on_heartbeat();
+    }
 };
 
 /// Asked about an attempt in doubt: did the effect happen? What it returns is adopted as the
@@ -119,6 +131,8 @@ struct ChildOptions {
     std::string key = {};  // its own, or none: one that this instance holds it would wait for
     OnStuck on_stuck = OnStuck::keep_key;
     Ms delay{0};
+    std::optional<Ms> deadline = {};   // from its start on; its parent's, where that is earlier
+    std::optional<int> priority = {};  // absent: its parent's
     OnParentClose on_close = OnParentClose::cancel;  // `await` counts where this one completes
 };
 
@@ -187,6 +201,8 @@ class EffectSeam {
 };
 
 class Registry;
+class Hold;
+class Holds;
 
 /// What a context needs of the engine around it. The references outlive it.
 struct Surroundings {
@@ -202,7 +218,10 @@ struct Surroundings {
     std::stop_token draining = {};       // requested: begin no further step
     std::stop_token ending = {};         // requested: end the running attempt soon
     std::shared_ptr<const FlowPolicy> flow =
-        {};  // what providers are allowed; absent: the defaults
+        {};                  // what providers are allowed; absent: the defaults
+    Holds* holds = nullptr;  // where the engine finds what runs; none: it is not found
+    std::function<void(Hold&)> heartbeat = {};  // an attempt says that it lives
+    Limits limits = {};
 };
 
 /// Tells of breakers that opened or recovered: "breaker_opened", "breaker_opened_again" and
@@ -221,6 +240,8 @@ class Context {
     const std::string& instance_id() const { return claimed_.id; }
     const std::string& key() const { return claimed_.key; }
     std::int64_t created_at_ms() const { return claimed_.created_at_ms; }
+    /// When it must have ended (Unix ms), where it was started with a deadline.
+    std::optional<std::int64_t> deadline_ms() const { return claimed_.deadline_ms; }
 
     /// The wall clock (Unix ms), 64 random bits, and a random UUID (version 4, RFC 4122): drawn
     /// when the call is first reached, and the same in every later call of the function. Durable
@@ -230,6 +251,14 @@ class Context {
     std::int64_t now_ms(std::string_view name = {});
     std::uint64_t random(std::string_view name = {});
     std::string uuid(std::string_view name = {});
+
+    /// Tells the outside how far it has come: the last value under each name is shown by
+    /// workflow-inspect, and asked for by Engine::published. Durable with whatever this instance
+    /// writes next, without a commit of its own. A name may be published again and again; a later
+    /// call of the function does not publish anew what was published before, by order among those
+    /// of its name. `name` has 1 to 255 characters and is apart from those of steps; `value` is at
+    /// most Limits::published_bytes_max as text. Not to be called inside a step.
+    void publish(std::string_view name, const Json& value);
 
     /// How often a person has resumed this instance, and how many whole days it has existed: a
     /// number that grows whenever what was read before may be out of date. Not recorded: use it
@@ -401,6 +430,16 @@ class Context {
     /// this instance runs only when no other unfinished one holds the key, in order of taking.
     void take_key(const std::string& key);
 
+    /// Ends this run and begins the next one with this input, in one transaction, for workflows
+    /// that go on without end: the next run has a log of its own, and its steps have their names
+    /// free again. It is reached under the same id, holds the key, and has the deadline, the
+    /// priority, the parent and the unfinished children of this one, and the signals that nobody
+    /// has taken; it runs under the newest version that this program has. Children to be awaited
+    /// are awaited first; nothing is taken back. Not to be called inside a step. Does not return.
+    [[noreturn]] void continue_as_new(const Json& input);
+    /// Which run this is: 1, 2, … instance_id() of a later one ends in "/run:<number>".
+    int run() const;
+
     /// Makes the instance stuck with a code and a sentence for a support person. Does not return.
     [[noreturn]] void stuck(const std::string& code, const std::string& message);
 
@@ -413,6 +452,10 @@ class Context {
     // What steps, sleeps, waits and children are known by: suspends or makes stuck where the name
     // is no good. `as` is the kind of the first entry that each of them writes.
     std::string asked_for(std::string_view name, EntryKind as);
+    void require_room_for(const std::string& step);
+    void require_size(const std::string& what, std::size_t bytes, std::size_t bytes_max,
+                      const char* name);
+    void warn_near_limit(const std::string& message);
     Json call_effect(const std::string& step, const StepOptions& options, const Attempt& attempt,
                      const std::function<Json(const Attempt&)>& effect) const;
     // The result in the log, or nothing: then the step has to be run.
@@ -457,6 +500,7 @@ class Context {
     const Surroundings& surroundings_;
     Claimed claimed_;
     std::unique_ptr<Replay> replay_;
+    std::shared_ptr<Hold> hold_;
 };
 
 }  // namespace steplog

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "engine/entries.h"
+#include "engine/hold.h"
 #include "engine/worker.h"
 
 namespace steplog {
@@ -16,6 +17,18 @@ namespace {
 
 constexpr Ms poll_interval{1000};  // a wake-up is a hint, polling is the truth
 constexpr Ms full_pause{500};      // between looks at a store without room
+
+// "", or that it is near its limit.
+std::string require_size(const std::string& what, std::size_t bytes, std::size_t bytes_max,
+                         const char* name) {
+    const auto size = static_cast<std::int64_t>(bytes),
+               limit = static_cast<std::int64_t>(bytes_max);
+    if (size > limit)
+        throw StoreError(StoreError::Kind::constraint,
+                         beyond_limit(what, size, "bytes", limit, name, large_remedy));
+    if (!is_near(size, limit)) return "";
+    return near_limit(what, size, "bytes", limit, name, large_remedy);
+}
 
 }  // namespace
 
@@ -41,7 +54,10 @@ struct Engine::Impl {
                        },
                        draining.get_token(),
                        ending.get_token(),
-                       flow},
+                       flow,
+                       &holds,
+                       [this](Hold& hold) { heartbeat(hold); },
+                       options.limits},
           worker(surroundings) {}
 
     Store& store;
@@ -51,6 +67,7 @@ struct Engine::Impl {
     const std::shared_ptr<const FlowPolicy> flow;
     std::stop_source draining;
     std::stop_source ending;
+    Holds holds;
     const Surroundings surroundings;
     const Worker worker;
 
@@ -164,14 +181,46 @@ struct Engine::Impl {
             if (held.empty()) continue;
             std::vector<std::int64_t> seqs(held.begin(), held.end());
             lock.unlock();
-            try {
-                store.renew(std::move(seqs)).get();
-            } catch (const StoreError& error) {
-                // Without room the leases run out on paper only: no other owner can have the file.
-                if (error.kind() == StoreError::Kind::failed) fail(error.what());
-            }
+            renew(std::move(seqs));
             lock.lock();
         }
+    }
+
+    // The holds are those from before it was asked: what has been claimed since is not meant.
+    void renew(std::vector<std::int64_t> seqs) {
+        const auto running = holds.all();
+        try {
+            const Renewed renewed = store.renew(std::move(seqs)).get();
+            const auto is_in = [](const std::vector<std::int64_t>& some, const Hold& hold) {
+                return std::find(some.begin(), some.end(), hold.seq()) != some.end();
+            };
+            for (const auto& hold : running) {
+                if (is_in(renewed.lost, *hold)) hold->lose();
+                if (is_in(renewed.asked_to_end, *hold)) hold->ask_to_end();
+            }
+        } catch (const StoreError& error) {
+            // Without room the leases run out on paper only: no other owner can have the file.
+            if (error.kind() == StoreError::Kind::failed) fail(error.what());
+        }
+    }
+
+    void heartbeat(Hold& hold) {
+        if (hold.wants_renewal(clock.now_ms(), options.lease / 10)) renew({hold.seq()});
+    }
+
+    // Somebody wants instances to end, and their children with them: who runs is told at once.
+    void tell_running() {
+        std::vector<std::int64_t> seqs;
+        for (const auto& hold : holds.all()) seqs.push_back(hold->seq());
+        if (!seqs.empty()) renew(std::move(seqs));
+    }
+
+    void warn(const NewInstance& instance, const std::string& near) const {
+        if (!near.empty() && options.on_transition)
+            options.on_transition({.instance = instance.id,
+                                   .workflow = instance.workflow,
+                                   .what = "near_limit",
+                                   .error = near});
     }
 
     bool promise_worker() {
@@ -212,6 +261,10 @@ void Engine::schedule(std::vector<Schedule> schedules) {
             wrong("there is no version " + std::to_string(schedule.version) + " of workflow " +
                   schedule.workflow + " in this program");
     }
+    for (const Schedule& schedule : schedules)
+        if (to_text(schedule.input).size() > impl_->options.limits.input_bytes_max)
+            throw std::invalid_argument("schedule " + schedule.name +
+                                        ": its input is larger than input_bytes_max");
     impl_->store.define_schedules(std::move(schedules)).get();
     wake();
 }
@@ -220,10 +273,16 @@ Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance
     if (stopping()) throw StoreError(StoreError::Kind::closed, "the engine is stopping");
     if (instance)
         instance->version = impl_->registry.version_for(instance->workflow, instance->version);
+    if (instance && instance->input)
+        impl_->warn(*instance,
+                    require_size("its input", instance->input->size(),
+                                 impl_->options.limits.input_bytes_max, "input_bytes_max"));
     if (instance)
         instance->key_holders_max = impl_->flow->of_workflow(instance->workflow).key_holders_max;
     // What is limited is claimed like what has waited: that is where it is counted.
     const bool limited = instance && impl_->flow->limits_workflow(instance->workflow);
+    const bool replaces = instance && (instance->id_conflict == IdConflict::replace ||
+                                       instance->key_conflict == KeyConflict::replace);
     const bool promised = instance && !limited && impl_->promise_worker();
     const auto take_back = [&] {
         if (!promised) return;
@@ -257,6 +316,8 @@ Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance
     } else if (!accepted.duplicate && impl_->free > 0) {
         impl_->look_soon();
     }
+    lock.unlock();
+    if (replaces) impl_->tell_running();
     return accepted;
 }
 
@@ -268,14 +329,27 @@ Resumed Engine::resume(ResumeRequest request) {
 
 Cancelled Engine::cancel(CancelRequest request) {
     Cancelled cancelled = impl_->store.cancel(std::move(request)).get();
+    impl_->tell_running();
     wake();
     return cancelled;
 }
 
 Signalled Engine::signal(SignalRequest request) {
+    impl_->warn({.id = request.instance, .workflow = ""},
+                require_size("the signal " + request.name, request.payload.size(),
+                             impl_->options.limits.signal_bytes_max, "signal_bytes_max"));
     Signalled signalled = impl_->store.signal(std::move(request)).get();
     wake();
     return signalled;
+}
+
+std::optional<std::map<std::string, Json>> Engine::published(const std::string& instance) {
+    const Published published = impl_->store.published(instance).get();
+    if (!published.found) return std::nullopt;
+    std::map<std::string, Json> values;
+    for (const PublishedValue& one : published.values)
+        values[one.name] = one.value ? parse_stored(*one.value) : Json();
+    return values;
 }
 
 Moved Engine::move(MoveRequest request) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "engine/clock.h"
@@ -18,6 +19,7 @@ struct EngineOptions {
     Ms lease = std::chrono::seconds(30);
     StepDefaults steps = {};
     FlowPolicy flow = {};  // breakers, and how many at a time
+    Limits limits = {};    // how large and how long things may be
     std::function<void(const Transitioned&)> on_transition = {};  // any thread; must not block
     std::function<void(const std::string&)> on_fatal = {};  // the store failed: end the process
     EffectSeam* effects = nullptr;  // how effects are called, for tests and tracing; outlives it
@@ -44,17 +46,24 @@ class Engine {
 
     /// Returns when event and instance are durable; a free worker begins at once. Without a version
     /// the instance is started, for all its life, under the newest that is registered.
-    /// Throws StoreError: full and closed mean "try again later", nothing was written.
+    /// Where its id or its key is in use it does what it says itself (NewInstance): what it
+    /// replaces is told at once. Throws StoreError: full and closed mean "try again later", nothing
+    /// was written.
     Accepted accept(std::optional<NewEvent> event, std::optional<NewInstance> instance);
 
     /// As Store::resume; workers take the instances up at once.
     Resumed resume(ResumeRequest request);
 
-    /// As Store::cancel; workers take up at once what waited behind.
+    /// As Store::cancel; attempts that run are told at once (Attempt::stop), and workers take up at
+    /// once what waited behind.
     Cancelled cancel(CancelRequest request);
 
     /// As Store::signal; the instance goes on at once where it waits for it.
     Signalled signal(SignalRequest request);
+
+    /// What an instance has published last under each name; nothing where there is no instance of
+    /// that id. What was forgotten is null. Throws StoreError.
+    std::optional<std::map<std::string, Json>> published(const std::string& instance);
 
     /// As Store::move, to versions that are registered here; what goes on, goes on at once.
     Moved move(MoveRequest request);

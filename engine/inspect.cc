@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "engine/inspect_file.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
+#include "engine/run_id.h"
+#include "engine/text.h"
 
 namespace steplog {
 namespace {
@@ -29,9 +32,10 @@ struct Candidates {
 
 Candidates find_candidates(Statements& statements, const std::string& text) {
     Candidates candidates;
-    Query read(statements, "SELECT id FROM instances WHERE instr(id, ?)>0 ORDER BY id", text);
-    while (read.next()) {
-        const std::string id = read.text(0);
+    std::set<std::string> ids;  // of first runs: the newest is meant
+    Query read(statements, "SELECT id FROM instances WHERE instr(id, ?)>0", text);
+    while (read.next()) ids.insert(first_run(read.text(0)));
+    for (const std::string& id : ids) {
         if (id.ends_with("/" + text)) candidates.last_part.push_back(id);
         if (id.ends_with(text) || id.starts_with(text))
             candidates.outer.push_back(id);
@@ -39,6 +43,15 @@ Candidates find_candidates(Statements& statements, const std::string& text) {
             candidates.inner.push_back(id);
     }
     return candidates;
+}
+
+// "order/7/run:1" means the first run, whatever came after it, "order/7/run:12" the twelfth; "" for
+// what names no run.
+std::string exact_run(const std::string& text) {
+    const std::size_t at = text.rfind("/run:");
+    if (at == std::string::npos) return "";
+    const auto run = parse_count(std::string_view(text).substr(at + 5), 99'999'999);
+    return run && *run > 0 ? run_id(text.substr(0, at), static_cast<int>(*run)) : "";
 }
 
 [[noreturn]] void throw_ambiguous(const std::string& text, const std::vector<std::string>& ids) {
@@ -106,6 +119,16 @@ std::optional<InstanceRow> Inspector::find_exactly(const std::string& id) {
     });
 }
 
+std::string Inspector::newest_run(const std::string& id) {
+    return file_->read([&](Statements& statements) {
+        Query last(statements,
+                   "SELECT id FROM instances WHERE id>=?1||'/run:' AND id<?1||'/run;' ORDER BY id "
+                   "DESC LIMIT 1",
+                   id);
+        return last.next() ? run_holding(id, last.text(0)) : id;
+    });
+}
+
 InstanceRow Inspector::find(const std::string& text) {
     const auto not_found = [&]() -> InspectError {
         return {InspectError::Kind::not_found,
@@ -113,13 +136,14 @@ InstanceRow Inspector::find(const std::string& text) {
                             printable(text))};
     };
     if (text.empty() || text.size() > id_length_max) throw not_found();
-    if (auto row = find_exactly(text)) return *row;
+    if (auto row = find_exactly(exact_run(text))) return *row;
+    if (auto row = find_exactly(newest_run(text))) return *row;
     const Candidates candidates =
         file_->read([&](Statements& statements) { return find_candidates(statements, text); });
     for (const auto* ids : {&candidates.last_part, &candidates.outer, &candidates.inner}) {
         if (ids->size() > 1) throw_ambiguous(text, *ids);
         if (ids->empty()) continue;
-        if (auto row = find_exactly(ids->front())) return *row;
+        if (auto row = find_exactly(newest_run(ids->front()))) return *row;
     }
     throw not_found();
 }

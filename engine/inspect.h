@@ -42,6 +42,8 @@ struct InstanceRow {
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
     std::optional<std::int64_t> due_at_ms, finished_at_ms;
     std::optional<std::int64_t> cancel_requested_at_ms;  // asked to end while it ran
+    int priority = 0;
+    std::optional<std::int64_t> deadline_ms;
 };
 
 /// Which instances to list: those that match all that is set.
@@ -85,12 +87,25 @@ struct LogEntry {
     Payload payload;
 };
 
+/// The last value that an instance has published under a name.
+struct PublishedView {
+    std::string name;
+    std::int64_t at_ms = 0;
+    Payload value;
+};
+
+/// How many runs of an id are shown with each of them.
+inline constexpr int runs_shown_max = 20;
+
 /// Everything that is known of one instance.
 struct InstanceDetail {
     InstanceRow row;
     Payload input, output;
     std::vector<LogEntry> log;
-    std::string damage;  // "" or where the log does not verify
+    std::vector<PublishedView> published;  // by name
+    std::vector<InstanceRow> runs;  // of its id, where there are several: the newest runs_shown_max
+    std::vector<std::string> near_limits;  // by the default limits, in a sentence each
+    std::string damage;                    // "" or where the log does not verify
     std::optional<EventRow> event;
     Explanation why;
 };
@@ -226,8 +241,9 @@ class Inspector {
               std::vector<MasterKey> keys = {}, Schemas schemas = Schemas::present);
     ~Inspector();
 
-    /// The instance that `text` means: its id, else the one whose id ends or begins with it, or has
-    /// a part between slashes that begins with it. Throws not_found, or ambiguous with candidates.
+    /// The instance that `text` means, of several runs the newest unless it says which: its id,
+    /// else the one whose id ends or begins with it, or has a part between slashes that begins with
+    /// it. Throws not_found, or ambiguous with candidates.
     InstanceRow find(const std::string& text);
 
     /// Newest first.
@@ -301,6 +317,7 @@ class Inspector {
 
   private:
     std::optional<InstanceRow> find_exactly(const std::string& id);
+    std::string newest_run(const std::string& id);
     std::string resolve(const std::string& text);
     Explanation explain(Statements& statements, const InstanceRow& row);
     std::int64_t newest_seq();

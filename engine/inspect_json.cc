@@ -3,6 +3,7 @@
 #include "engine/inspect_redact.h"
 #include "engine/json_guard.h"
 #include "engine/rfc3339.h"
+#include "engine/run_id.h"
 
 namespace steplog {
 namespace {
@@ -24,7 +25,9 @@ Json json_of_payload(const Payload& payload) {
 Json json_of_entry(const LogEntry& log_entry) {
     const Entry& entry = log_entry.entry;
     Json data = redact(entry.data, false);
-    const char* name = entry.kind == EntryKind::started ? "request" : "result";
+    const char* name = entry.kind == EntryKind::started     ? "request"
+                       : entry.kind == EntryKind::published ? "value"
+                                                            : "result";
     if (log_entry.payload.text || log_entry.payload.encrypted || log_entry.payload.damaged)
         data[name] = json_of_payload(log_entry.payload);
     else if (log_entry.payload.forgotten)
@@ -99,6 +102,8 @@ Json json_of(const InstanceRow& row) {
             {"due_at", time_or_null(row.due_at_ms)},
             {"finished_at", time_or_null(row.finished_at_ms)},
             {"cancel_requested_at", time_or_null(row.cancel_requested_at_ms)},
+            {"priority", row.priority},
+            {"deadline_at", time_or_null(row.deadline_ms)},
             {"log_length", row.log_length},
             {"deaths", row.deaths}};
 }
@@ -109,6 +114,20 @@ Json json_of(const InstanceDetail& detail) {
     json["output"] = json_of_payload(detail.output);
     json["log"] = Json::array();
     for (const LogEntry& entry : detail.log) json["log"].push_back(json_of_entry(entry));
+    json["published"] = Json::object();
+    for (const PublishedView& one : detail.published)
+        json["published"][redact_text(one.name)] = {{"value", json_of_payload(one.value)},
+                                                    {"at", format_rfc3339(one.at_ms)}};
+    json["run"] = run_of(detail.row.id);
+    json["runs"] = Json::array();
+    for (const InstanceRow& run : detail.runs)
+        json["runs"].push_back({{"id", redact_text(run.id)},
+                                {"state", to_string(run.state)},
+                                {"created_at", format_rfc3339(run.created_at_ms)},
+                                {"finished_at", time_or_null(run.finished_at_ms)}});
+    json["near_limits"] = Json::array();
+    for (const std::string& one : detail.near_limits)
+        json["near_limits"].push_back(redact_text(one));
     json["log_damage"] = text_or_null(detail.damage);
     json["event"] = detail.event ? json_of(*detail.event) : Json(nullptr);
     add_explanation(json, detail.why);

@@ -34,6 +34,8 @@ InstanceRow read_instance(const Query& query) {
     row.due_at_ms = query.maybe_integer(17);
     row.finished_at_ms = query.maybe_integer(18);
     row.cancel_requested_at_ms = query.maybe_integer(19);
+    row.priority = static_cast<int>(query.integer(20));
+    row.deadline_ms = query.maybe_integer(21);
     return row;
 }
 

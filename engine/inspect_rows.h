@@ -19,10 +19,11 @@ inline constexpr const char* instance_columns =
     "instances.waits_for, instances.waits_detail, instances.key, instances.holds_key, "
     "instances.step, instances.attempt, instances.deaths, instances.error_code, instances.error, "
     "instances.log_length, instances.created_at_ms, instances.updated_at_ms, "
-    "instances.due_at_ms, instances.finished_at_ms, instances.cancel_requested_at_ms ";
+    "instances.due_at_ms, instances.finished_at_ms, instances.cancel_requested_at_ms, "
+    "instances.priority, instances.deadline_ms ";
 
 /// How many they are: what a query asks for behind them begins at this column.
-inline constexpr int instance_columns_count = 20;
+inline constexpr int instance_columns_count = 22;
 
 InstanceRow read_instance(const Query& query);
 

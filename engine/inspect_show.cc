@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "engine/inspect.h"
 #include "engine/inspect_file.h"
 #include "engine/inspect_rows.h"
+#include "engine/run_id.h"
 
 namespace steplog {
 namespace {
@@ -85,6 +87,65 @@ std::optional<EventRow> event_of(Statements& statements, const InstanceRow& row)
     return rows::read_event(read);
 }
 
+std::vector<PublishedView> published_in(const std::vector<LogEntry>& log) {
+    std::map<std::string, PublishedView> last;
+    for (const auto& [entry, payload] : log)
+        if (entry.kind == EntryKind::published)
+            last[entry.step] = {entry.step, entry.at_ms, payload};
+    std::vector<PublishedView> views;
+    for (auto& [name, view] : last) views.push_back(std::move(view));
+    return views;
+}
+
+// Newest first, without what lies within a run.
+std::vector<InstanceRow> runs_of(Statements& statements, const InstanceRow& row) {
+    static const std::string sql =
+        std::string("SELECT ") + rows::instance_columns +
+        "FROM instances WHERE id=?1 OR (id>=?1||'/run:' AND id<?1||'/run;' AND "
+        "length(id)=length(?2)) ORDER BY seq DESC LIMIT ?3";
+    const std::string first = first_run(row.id);
+    std::vector<InstanceRow> runs;
+    Query read(statements, sql.c_str(), first, run_id(first, 2), runs_shown_max);
+    while (read.next()) runs.push_back(rows::read_instance(read));
+    if (runs.size() < 2 && run_of(row.id) == 1) runs.clear();
+    return runs;
+}
+
+std::vector<std::string> near_limits(const InstanceDetail& detail) {
+    const Limits limits;
+    std::vector<std::string> near;
+    const auto add = [&](const std::string& what, std::int64_t value, const char* unit,
+                         std::int64_t limit, const char* name, const char* remedy) {
+        if (is_near(value, limit))
+            near.push_back(near_limit(what, value, unit, limit, name, remedy));
+    };
+    std::set<std::string> steps;
+    for (const auto& [entry, payload] : detail.log)
+        if (!entry.step.empty() && entry.kind != EntryKind::published) steps.insert(entry.step);
+    add("its log", detail.row.log_length, "entries", limits.log_entries_max, "log_entries_max",
+        long_remedy);
+    add("this run", static_cast<std::int64_t>(steps.size()), "steps", limits.steps_max, "steps_max",
+        long_remedy);
+    const auto add_size = [&](const std::string& what, const Payload& payload,
+                              std::size_t bytes_max, const char* name) {
+        if (payload.text)
+            add(what, static_cast<std::int64_t>(payload.text->size()), "bytes",
+                static_cast<std::int64_t>(bytes_max), name, large_remedy);
+    };
+    add_size("its input", detail.input, limits.input_bytes_max, "input_bytes_max");
+    add_size("its result", detail.output, limits.result_bytes_max, "result_bytes_max");
+    for (const auto& [entry, payload] : detail.log)
+        if (entry.kind == EntryKind::completed)
+            add_size("the result of " + entry.step, payload, limits.result_bytes_max,
+                     "result_bytes_max");
+        else if (entry.kind == EntryKind::signal && entry.step.empty())
+            add_size("a signal", payload, limits.signal_bytes_max, "signal_bytes_max");
+        else if (entry.kind == EntryKind::published)
+            add_size("what is published as " + entry.step, payload, limits.published_bytes_max,
+                     "published_bytes_max");
+    return near;
+}
+
 void fold_entry(const Query& log, std::vector<Inspector::Step>& steps) {
     const std::string name = log.text(0), kind = log.text(1);
     auto step = std::find_if(steps.begin(), steps.end(),
@@ -128,6 +189,9 @@ InstanceDetail Inspector::show(const std::string& text) {
     const InstanceRow found = find(text);
     return file_->read([&](Statements& statements) {
         InstanceDetail detail = read_whole(statements, found);
+        detail.published = published_in(detail.log);
+        detail.runs = runs_of(statements, detail.row);
+        detail.near_limits = near_limits(detail);
         detail.event = event_of(statements, detail.row);
         detail.why = explain(statements, detail.row);
         return detail;

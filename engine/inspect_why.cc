@@ -12,6 +12,7 @@
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
 #include "engine/rfc3339.h"
+#include "engine/run_id.h"
 
 namespace steplog {
 namespace {
@@ -29,6 +30,7 @@ struct Facts {
     std::optional<BreakerView> breaker;         // of the provider that it waits for
     Rate rate;                                  // at which it waits for its turn
     std::int64_t turns_before = 0;              // … and how many are before it
+    std::string continued_as;                   // id of the run that followed it
     std::string cancelled;                      // who ended it, where it stood, and why
     bool nobody_runs = false;                   // no server has the database
     std::optional<std::int64_t> lost_since_ms;  // restored: its next step may have run since then
@@ -199,8 +201,9 @@ Parts explain_waiting(const InstanceRow& row, const Facts& facts) {
     const std::string detail = shown(row.waits_detail);
     std::string otherwise;
     if (row.due_at_ms)
-        otherwise = fmt::format(", or its time-out passes {}{}", until(*row.due_at_ms, facts),
-                                if_running(facts));
+        otherwise = fmt::format(", or its {} passes {}{}",
+                                row.due_at_ms == row.deadline_ms ? "deadline" : "time-out",
+                                until(*row.due_at_ms, facts), if_running(facts));
     if (row.waits_for == WaitsFor::once) {
         parts.what = fmt::format("waits{} {} for {}, which instance {} is at", at_step(row),
                                  since(row, facts), detail,
@@ -211,6 +214,13 @@ Parts explain_waiting(const InstanceRow& row, const Facts& facts) {
             parts.command = "workflow-inspect why " + facts.once_owner;
             parts.how = "to see what that one waits for";
         }
+    } else if (row.waits_for == WaitsFor::child &&
+               first_run(row.waits_detail) == first_run(row.id)) {
+        parts.what =
+            fmt::format("waits {} for {}, which it replaces, to end", since(row, facts), detail);
+        parts.next = "begins when that one has ended" + otherwise + if_running(facts);
+        parts.command = "workflow-inspect why " + row.waits_detail;
+        parts.how = "to see what that one is at";
     } else if (row.waits_for == WaitsFor::child) {
         parts.what = fmt::format("waits {} for its child {}", since(row, facts), detail);
         parts.next = "goes on when the child has ended" + otherwise + if_running(facts);
@@ -288,7 +298,9 @@ Parts explain_finished(const InstanceRow& row, const Facts& facts) {
     const std::string when =
         fmt::format("at {} ({} ago)", instant(at), rough_span(facts.now_ms - at));
     if (row.state == State::completed)
-        parts.what = fmt::format("completed {}, nothing is left to do", when);
+        parts.what = facts.continued_as.empty()
+                         ? fmt::format("completed {}, nothing is left to do", when)
+                         : fmt::format("went on {} as {}", when, shown(facts.continued_as));
     else if (row.state == State::failed)
         parts.what = fmt::format("failed {}{}{}: the answer is no, and it does not run again", when,
                                  at_step(row), with_error(row));
@@ -313,6 +325,21 @@ Parts explain_by_state(const InstanceRow& row, const Facts& facts) {
         default:
             return explain_finished(row, facts);
     }
+}
+
+// What is queued or stuck has no time at which it could end.
+void add_deadline(const InstanceRow& row, const Facts& facts, Parts& parts) {
+    if (!row.deadline_ms || is_finished(row.state) || row.cancel_requested_at_ms) return;
+    const bool ends_next = (row.state == State::sleeping || row.state == State::pending) &&
+                           row.due_at_ms == row.deadline_ms;
+    if (ends_next)
+        parts.next = fmt::format("ends at its deadline, {}{}", until(*row.deadline_ms, facts),
+                                 if_running(facts));
+    else if (*row.deadline_ms <= facts.now_ms)
+        parts.what += fmt::format(", and its deadline passed at {}: it ends when it would go on",
+                                  instant(*row.deadline_ms));
+    else
+        parts.what += fmt::format(", and must have ended by {}", instant(*row.deadline_ms));
 }
 
 void look_up_key(Statements& statements, const InstanceRow& row, Facts& facts) {
@@ -365,6 +392,15 @@ bool last_attempt_in_doubt(Statements& statements, const InstanceRow& row) {
     return last.text(0) == "retried" && data.value("outcome", Json()) == "unknown";
 }
 
+std::string next_run(Statements& statements, const InstanceRow& row) {
+    Query last(statements, "SELECT data FROM entries WHERE instance=? AND n=? AND kind='recorded'",
+               row.seq, row.log_length);
+    if (!last.next()) return "";
+    const Json data = rows::read_data(last.text(0));
+    const auto id = data.find("continued_as");
+    return id != data.end() && id->is_string() ? id->get<std::string>() : "";
+}
+
 // " by uid:0 while it was stuck (no_email): the customer was refunded"
 std::string how_cancelled(Statements& statements, const InstanceRow& row) {
     Query last(statements,
@@ -408,6 +444,7 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
     facts.now_ms = clock_.now_ms();
     look_up_key(statements, row, facts);
     facts.in_doubt = last_attempt_in_doubt(statements, row);
+    if (row.state == State::completed) facts.continued_as = next_run(statements, row);
     if (row.state == State::cancelled) facts.cancelled = how_cancelled(statements, row);
     if (!is_finished(row.state)) facts.lost_since_ms = lost_and_not_begun(statements, row);
     if (row.waits_for == WaitsFor::once) {
@@ -425,6 +462,11 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
         facts.nobody_runs = nobody_has(file_->path());
 
     Parts parts = explain_by_state(row, facts);
+    add_deadline(row, facts, parts);
+    if (const Limits limits;
+        !is_finished(row.state) && is_near(row.log_length, limits.log_entries_max))
+        parts.what += ", and " + near_limit("its log", row.log_length, "entries",
+                                            limits.log_entries_max, "log_entries_max", long_remedy);
     if (facts.lost_since_ms)
         parts.what += fmt::format(
             ", and was restored from a backup: what its next step may have done since {} is looked "

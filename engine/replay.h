@@ -35,9 +35,12 @@ struct Context::Replay {
     };
     std::vector<Difference> differences;  // between the log and what the code asks for
     std::map<std::string, int> drawn;     // recorded values without a name, by kind
-    std::vector<NewEntry> recorded;       // values that go with whatever is written next
-    std::vector<Undoable> undoable;       // in the order in which the function asked for them
-    bool leaves_to_undo = false;          // it was cancelled: what has finished is to be taken back
+    std::map<std::string, int, std::less<>> published;  // how often by this call, by name
+    std::vector<NewEntry> recorded;  // values that go with whatever is written next
+    std::vector<Undoable> undoable;  // in the order in which the function asked for them
+    std::int64_t written = 0;        // entries that this call has handed in
+    bool told_of_long_log = false;
+    bool leaves_to_undo = false;  // it was cancelled: what has finished is to be taken back
     bool undoing = false;
     bool in_step = false;
     bool suspended = false;                 // sticks: user code cannot lose it

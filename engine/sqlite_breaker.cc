@@ -161,7 +161,9 @@ ProviderChanged SqliteTransitions::change_provider(const ProviderChange& change)
     write_breaker(provider, breaker);
     if (pauses)
         Query(statements_,
-              "UPDATE instances SET due_at_ms=NULL WHERE waits_for='circuit' AND waits_detail=?",
+              "UPDATE instances SET due_at_ms=iif(cancel_requested_at_ms IS NULL, deadline_ms, "
+              "NULL) WHERE waits_for='circuit' AND "
+              "waits_detail=?",
               provider)
             .run();
     Json said = Json::object();

@@ -1,6 +1,9 @@
 // Children: instances that an instance starts, awaits, and takes along when it ends.
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "engine/run_id.h"
 #include "engine/sqlite_transitions.h"
 
 namespace steplog {
@@ -13,10 +16,17 @@ void SqliteTransitions::start_child(Row& row, const StartChild& start) {
                           {"workflow", child.workflow},
                           {"on_close", steplog::to_string(start.on_close)}}});
     if (find_instance(child.id)) return;  // joined
+    require_may_be_given(child.id);
     const std::string input = child.input.value_or("null");
     const auto payload = *payloads_.write(input, payloads_.data_key_of_instance(row.seq, now()));
+    auto deadline_ms = deadline_of(child);
+    {
+        Query parent(statements_, "SELECT deadline_ms FROM instances WHERE seq=?", row.seq);
+        if (parent.next() && !parent.is_null(0))
+            deadline_ms = std::min(parent.integer(0), deadline_ms.value_or(INT64_MAX));
+    }
     const Accepted accepted =
-        insert_instance(child, payload, keyed_hash(payload_hash_key_, input), false);
+        insert_instance(child, payload, keyed_hash(payload_hash_key_, input), false, deadline_ms);
     Query(statements_, "UPDATE instances SET parent=?, on_parent_close=? WHERE seq=?", row.seq,
           steplog::to_string(start.on_close), accepted.instance)
         .run();
@@ -25,10 +35,11 @@ void SqliteTransitions::start_child(Row& row, const StartChild& start) {
 std::optional<ChildEnd> SqliteTransitions::await_child(Row& row, const AwaitChild& wait) {
     ChildEnd end;
     {
+        const std::string newest = newest_run(wait.child);
         Query read(statements_,
                    "SELECT state, error_code, error, output_payload, key FROM instances WHERE id "
                    "IN (?,?)",
-                   wait.child, name_it_may_have(wait.child));
+                   newest, name_it_may_have(newest));
         if (!read.next())
             throw StoreError(StoreError::Kind::constraint,
                              fmt::format("the instance {} that it awaits is gone", wait.child));
@@ -59,8 +70,8 @@ std::optional<ChildEnd> SqliteTransitions::await_child(Row& row, const AwaitChil
 void SqliteTransitions::leave_family(const Row& row) {
     Query(statements_,
           "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, waits_detail=NULL, "
-          "updated_at_ms=? WHERE waits_for='child' AND waits_detail=?",
-          now(), now(), row.id)
+          "updated_at_ms=? WHERE waits_for='child' AND waits_detail IN (?,?)",
+          now(), now(), row.id, first_run(row.id))
         .run();
     std::vector<std::string> children;
     {

@@ -23,37 +23,61 @@ struct SqliteTransitions::Due {
     std::string parked_for;   // what its due time is the end of: a breaker's patience, or its turn
     bool cancelling = false;  // …after what it has finished is taken back
     std::int64_t created_at_ms = 0;
+    std::string state;
+    int priority = 0;
+    std::optional<std::int64_t> deadline_ms;
     std::optional<std::int64_t> input_payload;
     Hash input_hash{};
 };
 
+// Those of the highest priority first, among those within the window at either end of what is due:
+// whatever fresh comes is seen at once, and the rest while the line moves on.
+std::vector<SqliteTransitions::Due> SqliteTransitions::read_due(int limit) {
+    static const std::string columns =
+        "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
+        "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash, "
+        "cancel_requested_at_ms, iif(waits_for='circuit', waits_detail, NULL), state, priority, "
+        "deadline_ms FROM instances WHERE ";
+    static const std::string claimable = "due_at_ms<=?1 AND NOT (state='running' AND owner=?2) ";
+    static const std::string in_order = columns + claimable + "ORDER BY due_at_ms LIMIT ?3";
+    static const std::string within =
+        "SELECT seq FROM (SELECT seq FROM instances WHERE " + claimable + "ORDER BY due_at_ms ";
+    static const std::string by_priority =
+        columns + "seq IN (" + within + "LIMIT ?4) UNION " + within +
+        "DESC LIMIT ?4)) ORDER BY priority DESC, due_at_ms, seq LIMIT ?3";
+    Query read = any_priority_ ? Query(statements_, by_priority.c_str(), now(), owner_, limit,
+                                       std::max(limit, claim_window))
+                               : Query(statements_, in_order.c_str(), now(), owner_, limit);
+    std::vector<Due> due;
+    while (read.next()) {
+        Due& found = due.emplace_back();
+        found.row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
+                     read.text(4),    read.integer(5), read.hash(6)};
+        found.workflow = read.text(7);
+        found.version = static_cast<int>(read.integer(8));
+        found.epoch = read.integer(9);
+        found.deaths = static_cast<int>(read.integer(10));
+        found.on_stuck = parse_on_stuck(read.text(11)).value_or(OnStuck::keep_key);
+        found.created_at_ms = read.integer(12);
+        found.input_payload = read.maybe_integer(13);
+        found.input_hash = read.hash(14);
+        found.asked_to_end = !read.is_null(15);
+        found.parked_for = read.text(16);
+        found.state = read.text(17);
+        found.priority = static_cast<int>(read.integer(18));
+        found.deadline_ms = read.maybe_integer(19);
+    }
+    return due;
+}
+
 // One look at what is due. True when nothing could be claimed because all of it must wait for room.
 bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& result) {
-    std::vector<Due> due;
-    {
-        Query read(
-            statements_,
-            "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
-            "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash, "
-            "cancel_requested_at_ms, iif(waits_for='circuit', waits_detail, NULL) "
-            "FROM instances WHERE due_at_ms<=? AND NOT (state='running' AND owner=?) "
-            "ORDER BY due_at_ms LIMIT ?",
-            now(), owner_, request.limit);
-        while (read.next()) {
-            Due& found = due.emplace_back();
-            found.row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
-                         read.text(4),    read.integer(5), read.hash(6)};
-            found.workflow = read.text(7);
-            found.version = static_cast<int>(read.integer(8));
-            found.epoch = read.integer(9);
-            found.deaths = static_cast<int>(read.integer(10));
-            found.on_stuck = parse_on_stuck(read.text(11)).value_or(OnStuck::keep_key);
-            found.created_at_ms = read.integer(12);
-            found.input_payload = read.maybe_integer(13);
-            found.input_hash = read.hash(14);
-            found.asked_to_end = !read.is_null(15);
-            found.parked_for = read.text(16);
-        }
+    std::vector<Due> due = read_due(request.limit);
+    for (Due& found : due) {
+        if (found.asked_to_end || !found.deadline_ms || *found.deadline_ms > now()) continue;
+        ask_past_deadline(found.row, found.state);
+        found.asked_to_end = true;
+        found.parked_for.clear();
     }
     for (Due& found : due) {
         found.cancelling = found.asked_to_end && can_take_back(found.row);
@@ -161,6 +185,8 @@ Claimed SqliteTransitions::take(Due due) {
     claimed.cancelling = due.cancelling;
     (parse_limit(due.parked_for) ? claimed.turn : claimed.gave_up_on) = std::move(due.parked_for);
     claimed.created_at_ms = due.created_at_ms;
+    claimed.deadline_ms = due.deadline_ms;
+    claimed.priority = due.priority;
     Payloads::Body input = payloads_.read(due.input_payload);
     claimed.input = std::move(input.text);
     if (input.sealed || input.damaged) claimed.damage = "its input does not open with its key";

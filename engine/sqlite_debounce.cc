@@ -15,9 +15,12 @@ void require_valid(const NewInstance& instance) {
         throw StoreError(
             StoreError::Kind::constraint,
             fmt::format("what is debounced has a key of 1 to {} characters", entity_length_max));
-    if (instance.delay > Ms(0))
+    if (instance.delay > Ms(0) || instance.start_at_ms)
         throw StoreError(StoreError::Kind::constraint,
-                         "a debounced start has a period of quiet in place of a delay");
+                         "a debounced start has a period of quiet in place of a delay or a time");
+    if (instance.id_conflict != IdConflict::join || instance.key_conflict != KeyConflict::queue)
+        throw StoreError(StoreError::Kind::constraint,
+                         "a debounced start joins the one that waits, and queues for its key");
 }
 
 }  // namespace
@@ -70,7 +73,7 @@ void SqliteTransitions::give_input(const Accepted& waiting, const NewInstance& i
     const std::int64_t starts = std::min(now() + instance.debounce->period.count(), latest);
     Query(statements_,
           "UPDATE instances SET input_payload=?1, input_hash=?2, log_hash=?3, version=?4, "
-          "due_at_ms=iif(state='queued', NULL, ?5), "
+          "due_at_ms=iif(state='queued', NULL, min(?5, coalesce(deadline_ms, ?5))), "
           "waits_detail=iif(state='queued', CAST(?5 AS TEXT), waits_detail), updated_at_ms=?6 "
           "WHERE seq=?7",
           payload, hash, genesis_hash(payload_hash_key_, id, instance.workflow, hash),

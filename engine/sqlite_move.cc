@@ -13,7 +13,7 @@ Moved SqliteTransitions::move(const MoveRequest& request) {
         throw StoreError(StoreError::Kind::constraint, "a version is a number from 1 on");
     Moved moved;
     for (const std::string& id : request.ids) {
-        std::string reason = move_one(id, request, moved);
+        std::string reason = move_one(newest_run(id), request, moved);
         if (!reason.empty()) moved.skipped.push_back({id, std::move(reason)});
     }
     return moved;

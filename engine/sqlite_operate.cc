@@ -9,6 +9,7 @@ namespace steplog {
 namespace {
 
 constexpr int skipped_listed_max = 1000;
+constexpr const char* deadline_reason = "its deadline has passed";
 
 std::string why_not(const std::string& state, const std::string& waits_for) {
     if (state == "sleeping" || state == "waiting")
@@ -35,7 +36,7 @@ Resumed SqliteTransitions::resume(const ResumeRequest& request) {
     for (const std::string& id : request.ids) {
         std::optional<std::int64_t> seq;
         {
-            Query find(statements_, "SELECT seq FROM instances WHERE id=?", id);
+            Query find(statements_, "SELECT seq FROM instances WHERE id=?", newest_run(id));
             if (find.next()) seq = find.integer(0);
         }
         if (seq)
@@ -168,7 +169,7 @@ StepDecided SqliteTransitions::decide(const StepDecision& decision) {
         Query read(statements_,
                    "SELECT seq, id, key, holds_key, step, log_length, log_hash, state, waits_for, "
                    "error_code FROM instances WHERE id=?",
-                   decision.instance);
+                   newest_run(decision.instance));
         if (!read.next()) return {"not found"};
         row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
                read.text(4),    read.integer(5), read.hash(6)};
@@ -243,7 +244,7 @@ void SqliteTransitions::settle_decided_once_key(const Row& row, const StepDecisi
 
 Cancelled SqliteTransitions::cancel(const CancelRequest& request) {
     Cancelled cancelled;
-    for (const std::string& id : request.ids) cancel_one(id, request, cancelled);
+    for (const std::string& id : request.ids) cancel_one(newest_run(id), request, cancelled);
     return cancelled;
 }
 
@@ -301,14 +302,29 @@ bool SqliteTransitions::can_take_back(const Row& row) {
         .next();
 }
 
+// As somebody who cancels it; nothing if somebody has.
+void SqliteTransitions::ask_past_deadline(const Row& row, const std::string& state) {
+    Query(statements_, "UPDATE instances SET cancel_requested_at_ms=? WHERE seq=?", now(), row.seq)
+        .run();
+    audit("engine", "cancel", row.id,
+          {{"by", "engine"},
+           {"was", state},
+           {"code", deadline_code},
+           {"reason", deadline_reason},
+           {"step", row.step}});
+}
+
 // Nothing is appended to a log that does not verify.
 void SqliteTransitions::end_cancelled(Row& row, Json said) {
+    const bool too_late = said.value("code", "") == deadline_code;
     if (said.value("code", "") != "log_damaged")
         append(row, {.step = row.step, .kind = EntryKind::cancelled, .data = std::move(said)});
     Query(statements_, "UPDATE instances SET log_length=?, log_hash=? WHERE seq=?", row.log_length,
           row.log_hash, row.seq)
         .run();
-    apply(row, {.to = State::cancelled});
+    apply(row, {.to = State::cancelled,
+                .error_code = too_late ? deadline_code : "",
+                .error = too_late ? deadline_reason : ""});
 }
 
 // Ends, or has its finished steps taken back first: then it is claimed anew for that.
@@ -331,9 +347,13 @@ void SqliteTransitions::end_as_asked(Row& row, const std::string& code) {
             said["by"] = asked.text(0);
             const Json detail = parse_stored(asked.text(1));
             if (detail.is_object() && detail.contains("reason")) said["reason"] = detail["reason"];
+            if (detail.is_object() && detail.value("code", Json()) == deadline_code) {
+                said["code"] = deadline_code;
+                said["was"] = detail["was"];
+            }
         }
     }
-    if (!code.empty()) said["code"] = code;
+    if (!code.empty() && !said.contains("code")) said["code"] = code;
     end_cancelled(row, std::move(said));
 }
 

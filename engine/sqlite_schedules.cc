@@ -149,7 +149,8 @@ std::optional<std::int64_t> SqliteTransitions::next_schedule_due_ms() {
 }
 
 std::string SqliteTransitions::holder_of(const std::string& key) {
-    Query holder(statements_, "SELECT id FROM instances WHERE key=? AND holds_key=1", key);
+    Query holder(statements_,
+                 "SELECT id FROM instances WHERE key=? AND holds_key=1 ORDER BY seq LIMIT 1", key);
     return holder.next() ? holder.text(0) : "";
 }
 
@@ -257,18 +258,9 @@ void SqliteTransitions::start_scheduled(const ScheduleRow& row, ScheduleDecision
     decision.instance = instance.id;
 }
 
-// Those in the line first, so that none of them is begun because the one before it ends.
 void SqliteTransitions::cancel_others(const Schedule& schedule) {
-    CancelRequest request{.actor = "schedule:" + schedule.name,
-                          .reason = "its schedule is due again"};
-    {
-        Query unfinished(statements_,
-                         "SELECT id FROM instances WHERE key=?1 AND (state='queued' OR "
-                         "holds_key=1) ORDER BY holds_key, coalesce(key_ticket, key_place)",
-                         schedule.key);
-        while (unfinished.next()) request.ids.push_back(unfinished.text(0));
-    }
-    cancel(request);
+    cancel_all_of_key(schedule.key, {.actor = "schedule:" + schedule.name,
+                                     .reason = "its schedule is due again"});
 }
 
 // --- people

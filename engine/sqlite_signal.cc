@@ -1,4 +1,5 @@
-// Signals: messages for an instance, kept in its log from when they arrive, and what a wait takes
+// What goes between an instance and the outside: what it has published, and
+// signals: messages for an instance, kept in its log from when they arrive, and what a wait takes
 // of them. The log holds what arrived and what was taken; the table signals only finds, without
 // reading a log, what nobody has taken yet and what a sender sent before.
 #include <fmt/format.h>
@@ -17,10 +18,10 @@ void check(const SignalRequest& request) {
         throw StoreError(StoreError::Kind::constraint,
                          "a signal's id may have at most 255 characters");
     if (request.payload.size() > signal_bytes_max)
-        throw StoreError(
-            StoreError::Kind::constraint,
-            fmt::format("a signal may bring at most {} KiB: send a reference to what is larger",
-                        signal_bytes_max / 1024));
+        throw StoreError(StoreError::Kind::constraint,
+                         beyond_limit("the signal " + request.name,
+                                      static_cast<std::int64_t>(request.payload.size()), "bytes",
+                                      signal_bytes_max, "signal_bytes_max", large_remedy));
     if (Json::parse(request.payload, nullptr, false).is_discarded())
         throw StoreError(StoreError::Kind::constraint, "a signal's payload must be JSON");
 }
@@ -37,7 +38,7 @@ Signalled SqliteTransitions::signal(const SignalRequest& request) {
                    "SELECT seq, id, key, holds_key, step, log_length, log_hash, state, error_code, "
                    "state='waiting' AND waits_for='signal' AND waits_detail=? FROM instances WHERE "
                    "id=?",
-                   request.name, request.instance);
+                   request.name, newest_run(request.instance));
         if (!read.next()) return {.refused = "not found"};
         row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
                read.text(4),    read.integer(5), read.hash(6)};
@@ -83,6 +84,28 @@ Signalled SqliteTransitions::signal(const SignalRequest& request) {
         audit(request.actor, "signal", row.id,
               {{"signal", request.name}, {"was", state}, {"reason", request.reason}});
     return {};
+}
+
+// The last of each name. SQLite gives the other columns of the row that has the maximum.
+Published SqliteTransitions::published(const std::string& instance) {
+    Published published;
+    std::vector<std::optional<std::int64_t>> payloads;
+    const auto seq = find_instance(instance);
+    if (!seq) return published;
+    published.found = true;
+    {
+        Query read(statements_,
+                   "SELECT step, at_ms, payload, max(n) FROM entries WHERE instance=? AND "
+                   "kind='published' GROUP BY step ORDER BY step",
+                   *seq);
+        while (read.next()) {
+            published.values.push_back({read.text(0), {}, read.integer(1)});
+            payloads.push_back(read.maybe_integer(2));
+        }
+    }
+    for (std::size_t i = 0; i < payloads.size(); ++i)
+        published.values[i].value = read_payload(payloads[i]);
+    return published;
 }
 
 Awaited SqliteTransitions::await_signal(Row& row, const AwaitSignal& wait) {
@@ -152,7 +175,8 @@ std::optional<std::string> SqliteTransitions::read_payload(std::optional<std::in
     Payloads::Body body = payloads_.read(id);
     if (body.damaged || body.sealed)
         throw StoreError(StoreError::Kind::constraint,
-                         "a stored signal or output does not open with its key: the database is "
+                         "a stored signal, output or published value does not open with its key: "
+                         "the database is "
                          "damaged, restore a backup");
     return std::move(body.text);
 }

@@ -164,9 +164,9 @@ class SqliteStore final : public Store {
             lazy);
     }
 
-    std::future<void> renew(std::vector<std::int64_t> instances) override {
-        return commits_->submit<void>(
-            [this, instances = std::move(instances)] { transitions_.renew(instances); },
+    std::future<Renewed> renew(std::vector<std::int64_t> instances) override {
+        return commits_->submit<Renewed>(
+            [this, instances = std::move(instances)] { return transitions_.renew(instances); },
             small_item_bytes);
     }
 
@@ -193,6 +193,12 @@ class SqliteStore final : public Store {
         const std::size_t bytes = request.payload.size() + small_item_bytes;
         return commits_->submit<Signalled>(
             [this, request = std::move(request)] { return transitions_.signal(request); }, bytes);
+    }
+
+    std::future<Published> published(std::string instance) override {
+        return commits_->submit<Published>(
+            [this, instance = std::move(instance)] { return transitions_.published(instance); },
+            small_item_bytes);
     }
 
     std::future<Moved> move(MoveRequest request) override {

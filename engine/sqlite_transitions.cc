@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/entries.h"
+#include "engine/run_id.h"
 
 namespace steplog {
 namespace {
@@ -28,8 +29,8 @@ Ms delay_of(const NewInstance& instance) {
 
 // An intent, or a key to wait for: what an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
-    return advance.change || advance.once_claim || advance.take_key || advance.await_signal ||
-           advance.start_child || advance.await_child ||
+    return advance.change || advance.continue_as || advance.once_claim || advance.take_key ||
+           advance.await_signal || advance.start_child || advance.await_child ||
            std::any_of(advance.entries.begin(), advance.entries.end(),
                        [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
 }
@@ -50,6 +51,8 @@ SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
     anything_forgotten_ = Query(statements_, "SELECT 1 FROM meta WHERE name='forgotten'").next();
     any_debounce_ = Query(statements_, "SELECT 1 FROM debounces").next();
     any_breaker_ = Query(statements_, "SELECT 1 FROM breakers").next();
+    any_priority_ = Query(statements_, "SELECT 1 FROM meta WHERE name='priorities'").next();
+    any_run_ = Query(statements_, "SELECT 1 FROM meta WHERE name='runs'").next();
     take_ownership(program);
 }
 
@@ -94,11 +97,22 @@ Entry SqliteTransitions::append(Row& row, const NewEntry& entry) {
 // ---------------------------------------------------------------------------------------
 
 Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
-                                   const std::optional<NewInstance>& instance, bool claim,
+                                   const std::optional<NewInstance>& wanted, bool claim,
                                    const BodyHashes& hashes) {
+    std::optional<NewInstance> instance = wanted;
+    std::string behind;  // the former run of its id that must have ended first
     if (event) {
         if (const auto known = find_event(event->source, event->id, hashes.event)) return *known;
     }
+    if (instance && !event) {
+        if (auto settled = resolve_conflicts(*instance, behind)) return *settled;
+    } else if (instance && (instance->id_conflict != IdConflict::join ||
+                            instance->key_conflict != KeyConflict::queue)) {
+        throw StoreError(StoreError::Kind::constraint,
+                         "an event's instance joins the one of its id and queues for its key: "
+                         "start it without the event to have it otherwise");
+    }
+    claim = claim && behind.empty();
     Accepted accepted;
     bool exists = false;
     if (instance) {
@@ -110,6 +124,7 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
             return accepted;
         }
     }
+    if (instance && !exists && instance->id == wanted->id) require_may_be_given(instance->id);
     std::string_view subject = instance ? std::string_view(instance->key) : std::string_view();
     if (event && !event->subject.empty()) subject = event->subject;
     const auto data_key = payloads_.data_key_for(subject, now());
@@ -124,11 +139,14 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
             own_input ? *payloads_.write(instance->input, data_key) : *event_payload;
         const Hash& hash = own_input ? hashes.input : hashes.event;
         const auto waiting = find_debounced(*instance);
-        accepted = waiting ? *waiting : insert_instance(*instance, input, hash, claim);
+        accepted = waiting ? *waiting
+                           : insert_instance(*instance, input, hash, claim, deadline_of(*instance));
         if (waiting)
             give_input(*waiting, *instance, input, hash);
         else
             put_off(*instance, accepted.instance);
+        if (!behind.empty()) wait_behind(accepted, behind);
+        if (!waiting && instance->id != wanted->id) accepted.id = instance->id;
         if (accepted.claimed) accepted.claimed->input = own_input ? *instance->input : event->body;
     }
     if (instance && !exists && !instance->actor.empty())
@@ -149,36 +167,58 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
     return accepted;
 }
 
+std::optional<std::int64_t> SqliteTransitions::deadline_of(const NewInstance& instance) const {
+    if (!instance.deadline) return std::nullopt;
+    if (*instance.deadline <= Ms(0))
+        throw StoreError(StoreError::Kind::constraint, "a deadline must lie ahead");
+    return now() + std::min<std::int64_t>(instance.deadline->count(), INT64_MAX - now());
+}
+
+// Written whether it is known or not: the transaction that made it known may yet fail.
+void SqliteTransitions::note_priority(int priority) {
+    if (priority < -priority_max || priority > priority_max)
+        throw StoreError(
+            StoreError::Kind::constraint,
+            fmt::format("a priority is a number from -{} to {}", priority_max, priority_max));
+    if (priority == 0) return;
+    Query(statements_, "INSERT OR IGNORE INTO meta(name,value) VALUES ('priorities',1)").run();
+    any_priority_ = true;
+}
+
 Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::int64_t input_payload,
-                                            const Hash& input_hash, bool claim) {
+                                            const Hash& input_hash, bool claim,
+                                            std::optional<std::int64_t> deadline_ms,
+                                            std::optional<std::int64_t> key_place) {
+    note_priority(instance.priority);
     const std::int64_t at = now();
     const int holders_max = std::max(instance.key_holders_max, 1);
-    const std::int64_t place = place_for(instance.key, holders_max);
+    const std::int64_t place = key_place ? *key_place : place_for(instance.key, holders_max);
     const bool queued = !instance.key.empty() && place == 0;
-    const Ms delay = delay_of(instance);
-    const bool running = claim && !queued && delay <= Ms(0);
-    const std::int64_t earliest = at + delay.count();
+    const std::int64_t earliest =
+        std::max(at + delay_of(instance).count(), instance.start_at_ms.value_or(at));
+    const bool running = claim && !queued && earliest <= at;
     std::optional<std::int64_t> due;
-    if (!queued) due = running ? at + lease_ms_ : earliest;
+    if (!queued)
+        due = running ? at + lease_ms_ : std::min(earliest, deadline_ms.value_or(earliest));
     std::optional<std::int64_t> owner, ticket;
     if (running) owner = owner_;
     if (queued) ticket = draw_ticket();
     std::optional<std::string> waits_for, not_before;
     if (queued) waits_for = "key";
-    if (queued && delay > Ms(0)) not_before = std::to_string(earliest);
+    if (queued && earliest > at) not_before = std::to_string(earliest);
     const Hash genesis =
         genesis_hash(payload_hash_key_, instance.id, instance.workflow, input_hash);
     const std::string state = queued ? "queued" : running ? "running" : "pending";
     Query(statements_,
           "INSERT INTO "
           "instances(id,workflow,version,state,due_at_ms,waits_for,waits_detail,owner,epoch,key,"
-          "key_ticket,holds_key,key_place,key_holders_max,on_stuck,log_hash,input_payload,"
-          "input_hash,created_at_ms,updated_at_ms) "
-          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          "key_ticket,holds_key,key_place,key_holders_max,on_stuck,priority,deadline_ms,log_hash,"
+          "input_payload,input_hash,created_at_ms,updated_at_ms) "
+          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
           instance.id, instance.workflow, std::max(instance.version, 1), state, due, waits_for,
           not_before, owner, running ? 1 : 0, or_null(instance.key), ticket, place > 0,
           std::max<std::int64_t>(place, 1), holders_max, steplog::to_string(instance.on_stuck),
-          genesis, input_payload, input_hash, at, at)
+          instance.priority, deadline_ms, genesis, input_payload, input_hash, at, at)
         .run();
     Accepted accepted;
     accepted.instance = statements_.database().getLastInsertRowid();
@@ -199,6 +239,8 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
         claimed.key = instance.key;
         claimed.on_stuck = instance.on_stuck;
         claimed.created_at_ms = at;
+        claimed.deadline_ms = deadline_ms;
+        claimed.priority = instance.priority;
         if (restored) claimed.log.push_back(std::move(*restored));
     }
     return accepted;
@@ -223,8 +265,9 @@ std::optional<Accepted> SqliteTransitions::find_event(const std::string& source,
 }
 
 std::optional<std::int64_t> SqliteTransitions::find_instance(const std::string& id) {
-    Query existing(statements_, "SELECT seq FROM instances WHERE id IN (?,?)", id,
-                   name_it_may_have(id));
+    const std::string newest = newest_run(id);
+    Query existing(statements_, "SELECT seq FROM instances WHERE id IN (?,?)", newest,
+                   name_it_may_have(newest));
     if (!existing.next()) return std::nullopt;
     return existing.integer(0);
 }
@@ -331,21 +374,25 @@ bool SqliteTransitions::take_key(Row& row, const std::string& key) {
 
 Advanced SqliteTransitions::advance(const Advance& advance) {
     Row row;
-    bool asked_to_end = false;
+    bool asked_to_end = false, past_deadline = false;
     {
-        Query read(statements_,
-                   "SELECT id, key, holds_key, step, log_length, log_hash, cancel_requested_at_ms "
-                   "FROM instances WHERE seq=? AND epoch=? AND owner=? AND state='running'",
-                   advance.instance, advance.epoch, owner_);
+        Query read(
+            statements_,
+            "SELECT id, key, holds_key, step, log_length, log_hash, cancel_requested_at_ms, "
+            "deadline_ms<=? FROM instances WHERE seq=? AND epoch=? AND owner=? AND state='running'",
+            now(), advance.instance, advance.epoch, owner_);
         if (!read.next())
             throw StoreError(StoreError::Kind::fenced,
                              "the instance was claimed by someone else since");
         row = {advance.instance, read.text(0),    read.text(1), read.integer(2) != 0,
                read.text(3),     read.integer(4), read.hash(5)};
         asked_to_end = !read.is_null(6);
+        const bool ends = advance.to && is_finished(advance.to->to) && !advance.continue_as;
+        past_deadline = !asked_to_end && !ends && read.integer(7) != 0;
     }
     Advanced advanced;
-    asked_to_end = asked_to_end && !advance.takes_back;
+    asked_to_end = (asked_to_end || past_deadline) && !advance.takes_back;
+    if (past_deadline && asked_to_end) ask_past_deadline(row, "running");
     if (asked_to_end && begins_something(advance)) {
         advanced.cancelled = true;
         leave_as_asked(row);
@@ -414,6 +461,8 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
             leave_as_asked(row, advance.to->error_code);
         else if (advance.to->to == State::cancelled)
             end_as_asked(row);
+        else if (advance.continue_as)
+            continue_as_new(row, *advance.continue_as);
         else
             apply(row, *advance.to);
         if (advance.to->claim_next) {
@@ -452,9 +501,11 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     std::optional<std::string> waits_for;
     if (to.waits_for && !goes_on) waits_for = steplog::to_string(*to.waits_for);
     Query(statements_,
-          "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=?, owner=NULL, "
-          "key_ticket=NULL, error_code=?, "
-          "error=?, output_payload=?, finished_at_ms=?, holds_key=?, updated_at_ms=? WHERE seq=?",
+          "UPDATE instances SET state=?1, due_at_ms=iif(?1 IN ('sleeping','waiting') AND "
+          "cancel_requested_at_ms IS NULL, coalesce(min(?2, deadline_ms), ?2, deadline_ms), ?2), "
+          "waits_for=?3, waits_detail=?4, owner=NULL, "
+          "key_ticket=NULL, error_code=?5, error=?6, output_payload=?7, finished_at_ms=?8, "
+          "holds_key=?9, updated_at_ms=?10 WHERE seq=?11",
           steplog::to_string(goes_on ? State::pending : to.to), due, waits_for,
           or_null(goes_on ? "" : to.waits_detail), or_null(to.error_code), or_null(to.error),
           write_payload(row, to.output), finished_at, row.holds_key && !releases, at, row.seq)
@@ -468,12 +519,28 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     if (releases || (is_finished(to.to) && !row.key.empty())) promote_next(row.key);
 }
 
-void SqliteTransitions::renew(const std::vector<std::int64_t>& instances) {
-    for (const std::int64_t seq : instances)
-        Query(statements_,
-              "UPDATE instances SET due_at_ms=? WHERE seq=? AND owner=? AND state='running'",
-              now() + lease_ms_, seq, owner_)
-            .run();
+Renewed SqliteTransitions::renew(const std::vector<std::int64_t>& instances) {
+    Renewed renewed;
+    for (const std::int64_t seq : instances) {
+        Row row;
+        bool ours = false, asked_to_end = false, past_deadline = false;
+        Query update(statements_,
+                     "UPDATE instances SET due_at_ms=? WHERE seq=? AND owner=? AND "
+                     "state='running' RETURNING cancel_requested_at_ms, id, step, deadline_ms",
+                     now() + lease_ms_, seq, owner_);
+        while (update.next()) {
+            ours = true;
+            asked_to_end = !update.is_null(0);
+            row.seq = seq;
+            row.id = update.text(1);
+            row.step = update.text(2);
+            past_deadline = !asked_to_end && !update.is_null(3) && update.integer(3) <= now();
+        }
+        if (past_deadline) ask_past_deadline(row, "running");
+        if (!ours) renewed.lost.push_back(seq);
+        if (asked_to_end || past_deadline) renewed.asked_to_end.push_back(seq);
+    }
+    return renewed;
 }
 
 }  // namespace steplog

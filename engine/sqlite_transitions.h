@@ -47,11 +47,12 @@ class SqliteTransitions {
                     const BodyHashes& hashes);
     ClaimResult claim(const ClaimRequest& request);
     Advanced advance(const Advance& advance);
-    void renew(const std::vector<std::int64_t>& instances);
+    Renewed renew(const std::vector<std::int64_t>& instances);
     Resumed resume(const ResumeRequest& request);
     Cancelled cancel(const CancelRequest& request);
     StepDecided decide(const StepDecision& decision);
     Signalled signal(const SignalRequest& request);
+    Published published(const std::string& instance);
     Moved move(const MoveRequest& request);
     Purged purge(const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
@@ -98,12 +99,31 @@ class SqliteTransitions {
     Entry append(Row& row, const NewEntry& entry);
 
     Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
-                             const Hash& input_hash, bool claim);
+                             const Hash& input_hash, bool claim,
+                             std::optional<std::int64_t> deadline_ms,
+                             std::optional<std::int64_t> key_place = {});
     std::optional<Accepted> find_debounced(const NewInstance& instance);
     void put_off(const NewInstance& instance, std::int64_t seq);
     void forget_debounce(std::int64_t seq);
     void give_input(const Accepted& waiting, const NewInstance& instance, std::int64_t payload,
                     const Hash& hash);
+    std::optional<std::int64_t> deadline_of(const NewInstance& instance) const;
+    void note_priority(int priority);
+    std::optional<Accepted> resolve_conflicts(NewInstance& wanted, std::string& behind);
+    std::optional<Accepted> replace_run(NewInstance& wanted, const std::string& old_id,
+                                        std::string& behind);
+    std::optional<Accepted> resolve_key_conflict(const NewInstance& wanted,
+                                                 const std::string& replaced);
+    CancelRequest request_to_replace(const NewInstance& wanted) const;
+    void cancel_all_of_key(const std::string& key, CancelRequest request);
+    void wait_behind(Accepted& accepted, const std::string& run);
+    std::string newest_run(const std::string& id);
+    void note_run();
+    static void require_may_be_given(const std::string& id);
+    std::int64_t seq_of(const std::string& exact_id);
+    Row read_row(std::int64_t seq);
+    void continue_as_new(Row& row, const NewInstance& next);
+    void carry_signals(const Row& from, Row& to);
     std::optional<Accepted> find_event(const std::string& source, const std::string& id,
                                        const Hash& body_hash);
     std::optional<std::int64_t> find_instance(const std::string& id);
@@ -115,6 +135,7 @@ class SqliteTransitions {
     void promote_next(const std::string& key);
     bool promote_one(const std::string& key);
     std::int64_t free_place(const std::string& key, std::int64_t holders_max);
+    std::vector<Due> read_due(int limit);
     bool claim_due(const ClaimRequest& request, ClaimResult& result);
     bool is_due(std::int64_t seq);
     Claimed take(Due due);
@@ -156,6 +177,7 @@ class SqliteTransitions {
     void cancel_one(const std::string& id, const CancelRequest& request, Cancelled& cancelled);
     bool can_take_back(const Row& row);
     void end_cancelled(Row& row, Json said);
+    void ask_past_deadline(const Row& row, const std::string& state);
     void leave_as_asked(Row& row, const std::string& code = "");
     void end_as_asked(Row& row, const std::string& code = "");
 
@@ -223,6 +245,8 @@ class SqliteTransitions {
     bool any_slot_ = false;            // there may be rows in slots
     bool any_rate_ = false;            // there may be rows in rates, or who is parked at one
     bool any_debounce_ = false;        // there may be rows in debounces
+    bool any_priority_ = false;        // there may be instances with one
+    bool any_run_ = false;             // there may be ids with several runs
     bool anything_forgotten_ = false;  // ids may stand as hashes: look for those too
     std::vector<Restore> restores_;
     std::optional<Restored> restored_;

@@ -126,6 +126,10 @@ void StepLog::apply(const Entry& entry) {
         patches.try_emplace(entry.step, entry.n);
         return;
     }
+    if (entry.kind == EntryKind::published) {
+        ++published[entry.step];
+        return;
+    }
     if (!entry.step.empty()) begun.try_emplace(entry.step, entry.n);
     if (entry.kind == EntryKind::key) {
         keys.try_emplace(text_in(entry.data, "key"), entry.n);

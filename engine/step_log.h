@@ -68,6 +68,7 @@ class StepLog {
     // What the function has asked for, by name, with the number of the first entry about it.
     std::map<std::string, std::int64_t, std::less<>> begun;
     std::map<std::string, std::int64_t, std::less<>> keys;     // that it took
+    std::map<std::string, int, std::less<>> published;         // how often, by name
     std::map<std::string, std::int64_t, std::less<>> patches;  // that it met, by id
     int resumes = 0;
     std::int64_t resumed_at = 0;  // number of the last such entry; 0: never

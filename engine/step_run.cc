@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/entries.h"
+#include "engine/hold.h"
 
 namespace steplog {
 namespace {
@@ -40,7 +41,14 @@ Context::StepRun::StepRun(Context& context, std::string name, const StepOptions&
     attempt_.request = record_.request ? parse_stored(*record_.request) : options.request;
     attempt_.instance_id = context.instance_id();
     attempt_.timeout = options.attempt_timeout.value_or(defaults.attempt_timeout);
-    attempt_.stop = context.surroundings_.ending;
+    // What takes back is the end that somebody asked for.
+    const bool takes_back = replay_.undoing || context.claimed_.cancelling;
+    attempt_.stop = takes_back ? context.hold_->shutdown() : context.hold_->stop();
+    attempt_.shutdown = context.hold_->shutdown();
+    if (context.surroundings_.heartbeat)
+        attempt_.on_heartbeat = [hold = context.hold_, &surroundings = context.surroundings_] {
+            surroundings.heartbeat(*hold);
+        };
     attempt_.number = record_.number + 1;
 }
 
@@ -305,7 +313,15 @@ Json Context::StepRun::transact(const Change& change) {
 Json Context::StepRun::make(const Change& change) {
     Advance write = advance();
     write.progress = true;
-    write.change = change;
+    const std::size_t bytes_max = context_.surroundings_.limits.result_bytes_max;
+    write.change = [&change, bytes_max](SQLite::Database& database) {
+        Json result = change(database);
+        if (const std::size_t bytes = to_text(result).size(); bytes > bytes_max)
+            throw ChangeRefused(beyond_limit("its result", static_cast<std::int64_t>(bytes),
+                                             "bytes", static_cast<std::int64_t>(bytes_max),
+                                             "result_bytes_max", large_remedy));
+        return result;
+    };
     write.entries = {*unwritten_, entry(EntryKind::completed, Json::object())};
     struct InStep {
         bool& flag;
@@ -365,6 +381,8 @@ Json Context::StepRun::complete(Json result, Json data) {
     NewEntry completed = entry(EntryKind::completed, std::move(data));
     if (options_.undo && !record_.superseded) completed.data["undo"] = true;
     completed.payload = to_text(result);
+    context_.require_size("the result of " + name_, completed.payload->size(),
+                          context_.surroundings_.limits.result_bytes_max, "result_bytes_max");
     if (holds_once_)
         outcome.once_settle =
             OnceSettle{.key = options_.once, .completed = true, .result = completed.payload};

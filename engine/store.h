@@ -12,6 +12,7 @@
 
 #include "engine/errors.h"
 #include "engine/flow.h"
+#include "engine/limits.h"
 #include "engine/schedule.h"
 #include "engine/types.h"
 
@@ -46,7 +47,11 @@ struct Debounce {
     Ms timeout = std::chrono::minutes(10);  // it starts so long after the first, whatever comes
 };
 
-/// An instance to be. Its id names it for ever: a second one with the same id is not started.
+/// The highest priority of an instance, and with a minus the lowest.
+inline constexpr int priority_max = 1000;
+
+/// An instance to be. Its id names it for ever: a second one with the same id is not started unless
+/// it is to replace the first. Ids ending in /run:<number> are the store's.
 struct NewInstance {
     std::string id;
     std::string workflow;
@@ -56,12 +61,19 @@ struct NewInstance {
     int key_holders_max = 1;       // holders of the key that it bears, itself counted; the engine
                                    // puts what its workflow allows in its place
     OnStuck on_stuck = OnStuck::keep_key;
-    std::optional<std::string> input = {};          // JSON text; absent: the event's body
-    Ms delay{0};                                    // due so long after the store's now
-    std::optional<Debounce> debounce = {};          // in place of a delay
+    std::optional<std::string> input = {};         // JSON text; absent: the event's body
+    Ms delay{0};                                   // due so long after the store's now…
+    std::optional<std::int64_t> start_at_ms = {};  // …and not before this time (Unix ms)
+    std::optional<Debounce> debounce = {};         // in place of both
+    std::optional<Ms> deadline = {};  // more than 0: so long after the store's now it is asked to
+                                      // end, deadline_exceeded, unless it has ended
+    int priority = 0;                 // of those that are due the highest goes first;
+                                      // -priority_max to priority_max
     std::optional<std::int64_t> caused_at_ms = {};  // when its cause came about, by the provider's
                                                     // clock: what is younger than the last restore
                                                     // cannot have run before it
+    IdConflict id_conflict = IdConflict::join;      // other than the first of these: only without
+    KeyConflict key_conflict = KeyConflict::queue;  // an event, whose instance is its own
     std::string actor = {};   // a person who starts it, for the audit: "uid:1000"; "": nobody's row
     std::string reason = {};  // for the audit
 };
@@ -80,6 +92,8 @@ struct Claimed {
     std::string gave_up_on;   // the provider for which it was parked for as long as it may be
     std::string turn;         // Limit::detail of the rate at which it was parked and has its turn
     std::int64_t created_at_ms = 0;
+    std::optional<std::int64_t> deadline_ms = {};  // Unix ms
+    int priority = 0;
     std::optional<std::string> input;  // absent: forgotten
     std::vector<Entry> log;
     std::string damage;  // "" or what does not verify: the instance must not run
@@ -89,9 +103,12 @@ struct Claimed {
 struct Accepted {
     bool duplicate =
         false;  // the event (or, without one, the instance) was there already; nothing was written
-    bool conflict = false;           // …with another body under the same id
-    bool debounced = false;          // nothing was started: `instance` has its input now
-    std::int64_t instance = 0;       // seq of the instance, 0 for an event without one
+    bool conflict = false;      // …with another body under the same id
+    bool debounced = false;     // nothing was started: `instance` has its input now
+    std::int64_t instance = 0;  // seq of the instance, 0 for an event without one
+    std::string id = {};  // of that, where it is not the one that was asked for: another run of
+                          // its id, or the holder of its key that was joined (duplicate)
+    std::string refused = {};        // "" or why nothing was started
     std::optional<Claimed> claimed;  // handed to the caller in the same transaction
 };
 
@@ -168,7 +185,8 @@ struct Awaited {
 };
 
 /// Starts an instance as a child of the one that advances. An instance of that id which exists
-/// already is joined: it is nobody's child by that.
+/// already is joined: it is nobody's child by that. Its deadline is the earlier of its own and its
+/// parent's.
 struct StartChild {
     std::string name;      // of the entry in the parent's log
     NewInstance instance;  // with an input; a key of its own, or none
@@ -231,6 +249,9 @@ struct Advance {
     std::optional<AwaitSignal> await_signal = {};  // last of the entries
     std::optional<StartChild> start_child = {};
     std::optional<AwaitChild> await_child = {};
+    std::optional<NewInstance> continue_as =
+        {};              // with `to` completed: its next run, in this input
+                         // and version; all else is the present run's
     Change change = {};  // made first; its result is the payload of the entry that completes
     std::optional<Transition> to = {};
     bool takes_back = false;  // on the way to its end: written although it is asked to end
@@ -262,6 +283,9 @@ struct Advanced {
     std::vector<BreakerNews> breakers;        // what the answer, or that look, did to breakers
 };
 
+/// Among how many due instances, from either end, priorities are compared.
+inline constexpr int claim_window = 100;
+
 /// How much work a worker can take.
 struct ClaimRequest {
     int limit = 1;
@@ -277,6 +301,12 @@ struct ClaimResult {
         false;  // a suspected poison waits for (or got) the house to itself: claim nothing else
     std::vector<ScheduleDecision> schedules;  // what was decided about times that have come
     std::vector<BreakerNews> breakers;        // … and which have recovered
+};
+
+/// What a renewal found out about the instances that it was asked for.
+struct Renewed {
+    std::vector<std::int64_t> lost;  // no longer run by this owner: ended, or claimed by another
+    std::vector<std::int64_t> asked_to_end;  // renewed, and somebody wants them to end
 };
 
 /// Which instances a person means. Ids are exact here; the commands resolve shortened ones.
@@ -330,13 +360,26 @@ struct SignalRequest {
 };
 
 /// Limits on signals.
-inline constexpr std::size_t signal_bytes_max = 256 * 1024;
+inline constexpr std::size_t signal_bytes_max = Limits{}.signal_bytes_max;
 inline constexpr int signals_waiting_max = 1000;  // of one instance that nobody has taken yet
 
 /// What became of a signal. Neither: it is durable in the instance's log.
 struct Signalled {
     bool duplicate = false;  // one with this dedupe id is there already: nothing was written
     std::string refused;  // "" or why it was not taken in: "not found", "completed: it has ended"
+};
+
+/// What an instance has published last under a name (Context::publish).
+struct PublishedValue {
+    std::string name;
+    std::optional<std::string> value;  // JSON text; absent: forgotten
+    std::int64_t at_ms = 0;
+};
+
+/// What is known of an instance from outside while it runs.
+struct Published {
+    bool found = false;                  // there is an instance of that id
+    std::vector<PublishedValue> values;  // by name
 };
 
 /// A person's word on a step of an instance that is stuck or sleeps between attempts. The id is
@@ -449,11 +492,14 @@ class Store {
     virtual ~Store() = default;
 
     /// Writes the event, its instance, or both, in one transaction. With `claim` a fresh instance
-    /// that may run at once comes back claimed by the caller.
+    /// that may run at once comes back claimed by the caller. What an instance does where its id or
+    /// its key is in use, it says itself (IdConflict, KeyConflict).
     virtual std::future<Accepted> accept(std::optional<NewEvent> event,
                                          std::optional<NewInstance> instance, bool claim) = 0;
 
-    /// Takes up to `limit` due instances, oldest due first. Never one that a thread of this owner
+    /// Takes up to `limit` due instances: those of the highest priority, of those the oldest due.
+    /// Where more than claim_window are due, priorities order the claim_window that have been due
+    /// longest and as many that have become due last. Never one that a thread of this owner
     /// holds. With a limit above 0 it first decides about the schedules that are due, so that what
     /// they start can be taken at once.
     virtual std::future<ClaimResult> claim(ClaimRequest request) = 0;
@@ -462,8 +508,9 @@ class Store {
     /// where a change comes with it: then nothing of the advance is written.
     virtual std::future<Advanced> advance(Advance advance) = 0;
 
-    /// Extends the leases of these running instances of this owner.
-    virtual std::future<void> renew(std::vector<std::int64_t> instances) = 0;
+    /// Extends the leases of these running instances of this owner, and says which of them it does
+    /// not run any more and which were asked to end.
+    virtual std::future<Renewed> renew(std::vector<std::int64_t> instances) = 0;
 
     /// Puts stuck instances, and those sleeping between attempts, back to work: a `resumed` entry,
     /// an audit row and the new state in one transaction. Everything else is skipped with a reason.
@@ -473,9 +520,12 @@ class Store {
     /// queued for the key goes on, once keys are let go. A running one is only asked to, in one
     /// transaction with the audit row: the outcome of what it is at is still recorded, then it ends
     /// in place of whatever it would begin or wait for next, or at its next claim; if its function
-    /// returns first, it ends as it would have. One with a finished step that can be taken back
-    /// (its entry says so) is asked to end too, and made due: its function leaves before it begins
-    /// anything, undoes, and ends. What has ended is skipped with a reason.
+    /// returns first, it ends as it would have. So does an instance whose deadline has passed, by
+    /// itself: what waits for a time, a signal, a child or a provider at that moment, what runs
+    /// before it begins anything more, what is queued or stuck when it would go on. One with a
+    /// finished step that can be taken back (its entry says so) is asked to end too, and made due:
+    /// its function leaves before it begins anything, undoes, and ends. What has ended is skipped
+    /// with a reason.
     virtual std::future<Cancelled> cancel(CancelRequest request) = 0;
 
     /// Records a step as finished with a given result (a `skipped` entry), or as failed for good,
@@ -488,6 +538,9 @@ class Store {
     /// of that name, in one transaction with an audit row where a person sent it. What arrives
     /// before it is waited for is kept.
     virtual std::future<Signalled> signal(SignalRequest request) = 0;
+
+    /// What an instance has published, durable by then. Changes nothing.
+    virtual std::future<Published> published(std::string instance) = 0;
 
     /// Puts instances under another version: a `moved` entry, an audit row and the new version in
     /// one transaction. One that is stuck because its version was missing goes on under it; every

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "engine/run_id.h"
 #include "engine/types.h"
 
 namespace steplog {
@@ -54,15 +55,28 @@ void find_data_keys(Statements& statements, const std::string& subject, Traces& 
     }
 }
 
-// Children know their customer by their parent.
+// Children know their customer by their parent, and the runs of an id by each other.
 void find_children(Statements& statements, Traces& traces) {
     std::vector<std::int64_t> to_ask(traces.instances.begin(), traces.instances.end());
     while (!to_ask.empty()) {
         const std::int64_t parent = to_ask.back();
         to_ask.pop_back();
-        Query read(statements, "SELECT seq FROM instances WHERE parent=?", parent);
-        while (read.next())
-            if (traces.instances.insert(read.integer(0)).second) to_ask.push_back(read.integer(0));
+        const auto add = [&](Query& read) {
+            while (read.next())
+                if (traces.instances.insert(read.integer(0)).second)
+                    to_ask.push_back(read.integer(0));
+        };
+        Query children(statements, "SELECT seq FROM instances WHERE parent=?", parent);
+        add(children);
+        std::string first;
+        {
+            Query id(statements, "SELECT id FROM instances WHERE seq=?", parent);
+            if (id.next()) first = first_run(id.text(0));
+        }
+        Query runs(statements,
+                   "SELECT seq FROM instances WHERE id=?1 OR (id>=?1||'/run:' AND id<?1||'/run;')",
+                   first);
+        add(runs);
     }
 }
 

@@ -14,6 +14,8 @@ constexpr std::array entry_kind_names = {
     "signal",  "child",     "published", "undone", "skipped", "cancelled", "moved", "recorded"};
 constexpr std::array outcome_names = {"refused", "unknown"};
 constexpr std::array on_stuck_names = {"keep_key", "release_key"};
+constexpr std::array id_conflict_names = {"join", "reject", "replace"};
+constexpr std::array key_conflict_names = {"queue", "reject", "join", "replace"};
 constexpr std::array on_parent_close_names = {"cancel", "abandon", "await"};
 
 template <class E, std::size_t n>
@@ -34,6 +36,13 @@ std::string_view to_string(OnParentClose v) {
     return on_parent_close_names.at(static_cast<std::size_t>(v));
 }
 
+std::string_view to_string(IdConflict v) {
+    return id_conflict_names.at(static_cast<std::size_t>(v));
+}
+std::string_view to_string(KeyConflict v) {
+    return key_conflict_names.at(static_cast<std::size_t>(v));
+}
+
 std::optional<State> parse_state(std::string_view w) { return parse<State>(state_names, w); }
 std::optional<WaitsFor> parse_waits_for(std::string_view w) {
     return parse<WaitsFor>(waits_for_names, w);
@@ -43,6 +52,12 @@ std::optional<EntryKind> parse_entry_kind(std::string_view w) {
 }
 std::optional<Outcome> parse_outcome(std::string_view w) {
     return parse<Outcome>(outcome_names, w);
+}
+std::optional<IdConflict> parse_id_conflict(std::string_view w) {
+    return parse<IdConflict>(id_conflict_names, w);
+}
+std::optional<KeyConflict> parse_key_conflict(std::string_view w) {
+    return parse<KeyConflict>(key_conflict_names, w);
 }
 std::optional<OnStuck> parse_on_stuck(std::string_view w) {
     return parse<OnStuck>(on_stuck_names, w);

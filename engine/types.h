@@ -61,6 +61,23 @@ enum class Outcome {
 /// What an instance does with its key when it becomes stuck.
 enum class OnStuck { keep_key, release_key };
 
+/// What a start does where an instance of its id is there, unfinished or ended. Temporal calls the
+/// first three use existing, fail and terminate existing.
+enum class IdConflict {
+    join,    // starts nothing: that one counts
+    reject,  // starts nothing, and says so
+    replace  // cancels that one, and starts another run of the id when it has ended
+};
+
+/// What a start does where an unfinished instance holds its key. With reject, join or replace a key
+/// has one instance at a time, and no line (a singleton).
+enum class KeyConflict {
+    queue,   // waits behind it, in order of arrival
+    reject,  // starts nothing, and says so
+    join,    // starts nothing: that one counts
+    replace  // cancels it, and those that wait for the key; begins when it has ended
+};
+
 /// What becomes of an unfinished child when its parent ends.
 enum class OnParentClose {
     cancel,   // it is cancelled, as by a person
@@ -75,6 +92,8 @@ std::string_view to_string(EntryKind);
 std::string_view to_string(Outcome);
 std::string_view to_string(OnStuck);
 std::string_view to_string(OnParentClose);
+std::string_view to_string(IdConflict);
+std::string_view to_string(KeyConflict);
 
 /// The inverse of to_string; nothing for a word that is not one.
 std::optional<State> parse_state(std::string_view);
@@ -82,10 +101,15 @@ std::optional<WaitsFor> parse_waits_for(std::string_view);
 std::optional<EntryKind> parse_entry_kind(std::string_view);
 std::optional<Outcome> parse_outcome(std::string_view);
 std::optional<OnStuck> parse_on_stuck(std::string_view);
+std::optional<IdConflict> parse_id_conflict(std::string_view);
+std::optional<KeyConflict> parse_key_conflict(std::string_view);
 
 /// Which schemas of a database a reader takes: what asks only for what the first one had may read
 /// all that are not newer than the program.
 enum class Schemas { present, older_too };
+
+/// The code of an instance that was asked to end because its deadline has passed.
+inline constexpr const char* deadline_code = "deadline_exceeded";
 
 /// In place of a workflow's version: the highest that the program has registered.
 inline constexpr int newest_version = 0;

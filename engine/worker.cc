@@ -124,11 +124,14 @@ Advance Worker::call(Context& context) const {
 Advance Worker::follow(Context& context, const Workflow& workflow, const Json& input) const {
     const Claimed& claimed = context.claimed_;
     try {
-        Json output = workflow.run(context, input);
+        std::string output = to_text(workflow.run(context, input));
+        context.stay_suspended();
         context.leave_if_cancelling();
         context.await_children();
+        context.require_size("its result", output.size(), surroundings_.limits.result_bytes_max,
+                             "result_bytes_max");
         Advance parting{.instance = claimed.seq, .epoch = claimed.epoch, .progress = true};
-        parting.to = Transition{.to = State::completed, .output = to_text(output)};
+        parting.to = Transition{.to = State::completed, .output = std::move(output)};
         return parting;
     } catch (const PermanentError& error) {
         context.leave_if_cancelling();
@@ -227,7 +230,9 @@ Advance Worker::stuck(Context& context, const std::string& code, const std::stri
 
 void Worker::tell(const Context& context, const Advance& parting) const {
     const Transition& to = *parting.to;
-    if (to.to == State::stuck)
+    if (parting.continue_as)
+        context.observe("", "continued", 0);
+    else if (to.to == State::stuck)
         context.observe(parting.step, "stuck", parting.attempt, to.error_code, to.error);
     else if (to.to == State::cancelled)
         context.observe("", "cancelled", 0);

@@ -206,7 +206,7 @@ LogLevel level_of(const Transitioned& transitioned) {
     if (what == "breaker_opened") return LogLevel::error;
     if (what == "started") return LogLevel::debug;
     const bool needs_a_look = what == "failed" || what == "instance_failed" || what == "retried" ||
-                              what == "breaker_opened_again";
+                              what == "breaker_opened_again" || what == "near_limit";
     return needs_a_look ? LogLevel::warn : LogLevel::info;
 }
 

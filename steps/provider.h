@@ -19,7 +19,7 @@ struct Call {
     std::string idempotency_key = {};
     static Call of(const Attempt& attempt) {
         return {.timeout = attempt.timeout,
-                .stop = attempt.stop,
+                .stop = attempt.shutdown,  // a provider's answer is worth hearing
                 .idempotency_key = attempt.idempotency_key};
     }
 };

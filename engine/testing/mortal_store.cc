@@ -56,7 +56,7 @@ std::future<Advanced> MortalStore::advance(Advance advance) {
     const std::string what = described(advance);
     return around(what, [&] { return store_.advance(std::move(advance)); });
 }
-std::future<void> MortalStore::renew(std::vector<std::int64_t> instances) {
+std::future<Renewed> MortalStore::renew(std::vector<std::int64_t> instances) {
     return store_.renew(std::move(instances));
 }
 std::future<Resumed> MortalStore::resume(ResumeRequest request) {
@@ -71,6 +71,9 @@ std::future<StepDecided> MortalStore::decide(StepDecision decision) {
 std::future<Signalled> MortalStore::signal(SignalRequest request) {
     const std::string what = "the signal " + request.name;
     return around(what, [&] { return store_.signal(std::move(request)); });
+}
+std::future<Published> MortalStore::published(std::string instance) {
+    return store_.published(std::move(instance));
 }
 std::future<Moved> MortalStore::move(MoveRequest request) {
     return around("moving", [&] { return store_.move(std::move(request)); });

@@ -6,6 +6,7 @@
 
 #include "engine/engine.h"
 #include "engine/inspect.h"
+#include "engine/run_id.h"
 #include "engine/sqlite_store.h"
 #include "engine/testing/manual_clock.h"
 #include "engine/testing/mortal_store.h"
@@ -129,7 +130,7 @@ class Play : public EffectSeam {
             if (workflow.name == test_.workflows_.front().name)
                 workflow.run = [this, run = workflow.run](Context& ctx, const Json& input) {
                     Json output = run(ctx, input);
-                    if (ctx.instance_id() == instance) ended_.output = output;
+                    if (first_run(ctx.instance_id()) == instance) ended_.output = output;
                     return output;
                 };
             registry.add(std::move(workflow));

@@ -41,7 +41,7 @@ class CallBeforeIntent : public Store {
         promise.set_value(std::move(pretended));
         return promise.get_future();
     }
-    std::future<void> renew(std::vector<std::int64_t> instances) override {
+    std::future<Renewed> renew(std::vector<std::int64_t> instances) override {
         hand_in();
         return store_.renew(std::move(instances));
     }
@@ -54,6 +54,9 @@ class CallBeforeIntent : public Store {
     }
     std::future<Signalled> signal(SignalRequest request) override {
         return store_.signal(std::move(request));
+    }
+    std::future<Published> published(std::string instance) override {
+        return store_.published(std::move(instance));
     }
     std::future<Cancelled> cancel(CancelRequest request) override {
         hand_in();

@@ -36,7 +36,7 @@ class House {
             store_ = open_sqlite_store(options_, clock);
             Registry registry;
             for (const Workflow& workflow : workflows) registry.add(workflow);
-            EngineOptions options{.workers = 0, .steps = defaults, .flow = flow};
+            EngineOptions options{.workers = 0, .steps = defaults, .flow = flow, .limits = limits};
             options.on_transition = [this](const Transitioned& t) { told.push_back(t); };
             engine_ = std::make_unique<Engine>(*store_, clock, random, std::move(registry),
                                                std::move(options));
@@ -144,6 +144,7 @@ class House {
     SeededRandom random{1};
     StepDefaults defaults;
     FlowPolicy flow;
+    Limits limits;
     std::vector<Workflow> workflows;
     std::vector<Transitioned> told;
     std::vector<std::string> restored;  // what the store said of having been restored

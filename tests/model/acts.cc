@@ -186,7 +186,21 @@ void Simulation::deliver_again(Dice& dice) {
     const bool there = watch_.truth().find_known(errand.id) != nullptr;
     // What retention has taken is forgotten: a provider does not deliver so late.
     if (ended_.contains(errand.id) && !there && (!known || errand.by_hand)) return;
-    if (errand.by_hand) return accept(std::nullopt, errand.new_instance());
+    if (errand.by_hand) {
+        NewInstance again = errand.new_instance();
+        const auto key_conflict = static_cast<KeyConflict>(dice.below(4));
+        if (!again.debounce) again.key_conflict = key_conflict;
+        if (dice.below(2)) {
+            again.id_conflict = IdConflict::replace;
+            again.delay = Ms(0);
+            again.debounce.reset();
+            again.key_conflict = key_conflict;
+            const Json plan = Json::parse(errand.body, nullptr, false);
+            if (!plan.is_discarded())
+                again.input = for_another_run(plan, fmt::format("#{}", ++replaced_)).dump();
+        }
+        return accept(std::nullopt, std::move(again));
+    }
     NewEvent event = errand.new_event();
     const auto form = dice.below(4);
     if (form == 0 && known) event.body = R"({"another":"body"})";
@@ -299,7 +313,7 @@ void Simulation::decide(Dice& dice) {
                           .step = "no such step",
                           .result = "null",
                           .actor = "somebody"};
-    const ReferenceInstance* instance = watch_.truth().find(decision.instance);
+    const ReferenceInstance* instance = watch_.truth().find_newest(decision.instance);
     const auto errand = instance ? errand_of(*instance) : std::nullopt;
     const auto planned = errand ? errand->step(instance->step) : std::nullopt;
     const bool known =
@@ -313,7 +327,7 @@ void Simulation::decide(Dice& dice) {
         decision.step = instance->log.front().step;
     }
     if (dice.below(2)) decision.reason = "ticket 8";
-    const std::string id = decision.instance;
+    const std::string id = instance ? instance->id : decision.instance;
     try {
         if (!life_->store().decide(std::move(decision)).get().refused.empty()) return;
         ++played_.decided;
@@ -332,8 +346,9 @@ void Simulation::resume_one(Dice& dice) {
 }
 
 // By its id: whoever does that has looked, and decides that a step in doubt is repeated.
-void Simulation::resume(const std::string& id) {
-    const ReferenceInstance* instance = watch_.truth().find(id);
+void Simulation::resume(const std::string& whom) {
+    const ReferenceInstance* instance = watch_.truth().find_newest(whom);
+    const std::string id = instance ? instance->id : whom;
     const std::string step = instance ? instance->step : "";
     const auto errand = instance ? errand_of(*instance) : std::nullopt;
     try {
@@ -397,6 +412,7 @@ void Simulation::send(Dice& dice, bool running) {
     try {
         const Signalled signalled = life_->engine().signal(std::move(request));
         played_.signals += !signalled.duplicate && signalled.refused.empty();
+        life_->store().published(any_instance(dice)).get();
     } catch (const StoreError& error) {
         failed(error);
     }

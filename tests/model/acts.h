@@ -104,6 +104,7 @@ class Simulation {
     std::int64_t furthest_offset_ms_ = 0;
     int waits_for_room_ = 0;
     int kept_events_ = 0;
+    int replaced_ = 0;
     std::size_t purchase_events_ = 0;  // delivered
 };
 

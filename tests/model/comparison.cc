@@ -110,7 +110,8 @@ std::string Comparison::of_instances(const Reference& reference) {
         "epoch, deaths, key, key_ticket, holds_key, key_place, key_holders_max, on_stuck, step, "
         "attempt, error_code, error, "
         "log_length, created_at_ms, updated_at_ms, finished_at_ms, "
-        "cancel_requested_at_ms, parent, on_parent_close, plain(i.id, i.body, i.data_key_id), "
+        "cancel_requested_at_ms, deadline_ms, priority, parent, on_parent_close, plain(i.id, "
+        "i.body, i.data_key_id), "
         "plain(o.id, o.body, "
         "o.data_key_id) "
         "FROM instances LEFT JOIN payloads i ON i.id=input_payload "
@@ -136,6 +137,7 @@ std::string Comparison::of_instances(const Reference& reference) {
         row.expect("created_at_ms", i.created_at_ms).expect("updated_at_ms", i.updated_at_ms);
         row.expect("finished_at_ms", said(i.finished_at_ms));
         row.expect("cancel_requested_at_ms", said(i.cancel_requested_at_ms));
+        row.expect("deadline_ms", said(i.deadline_ms)).expect("priority", i.priority);
         row.expect("parent", said(i.parent));
         row.expect("on_parent_close",
                    i.on_parent_close ? std::string(to_string(*i.on_parent_close)) : "NULL");

@@ -113,6 +113,15 @@ Json planned_for(const std::string& instance, Json plan) {
     return plan;
 }
 
+// Of what another run does, and its children do: none that runs of its parents or of its children
+// have.
+std::string generation_suffix(const std::string& id) {
+    constexpr std::string_view child = "/child ";
+    int generation = 0;
+    for (auto at = id.find(child); at != id.npos; at = id.find(child, at + 1)) ++generation;
+    return fmt::format("+{}", generation);
+}
+
 Json run_errand(Context& ctx, const Json& input, Outside& outside, const Deployed& deployed) {
     const Json plan = planned_for(ctx.instance_id(), input);
     const int calls = outside.function_called(ctx.instance_id());
@@ -127,6 +136,7 @@ Json run_errand(Context& ctx, const Json& input, Outside& outside, const Deploye
         if (step.kind == StepKind::once && !deployed.once_steps) return {{"left_out", true}};
         if (deployed.patch && each.value("patch", false))
             outside.patch_answered(ctx.instance_id(), step.name, ctx.patched("p " + step.name));
+        if (plan.value("publishes", false)) ctx.publish("at", step.name);
         come_to(ctx, each, results);
         if (step.kind == StepKind::sleep) {
             outside.about_to_sleep(ctx.instance_id(), step);
@@ -144,6 +154,11 @@ Json run_errand(Context& ctx, const Json& input, Outside& outside, const Deploye
         }
     }
     if (calls <= plan.value("throws", 0)) throw std::runtime_error("the function itself throws");
+    if (const int more = plan.value("continues", 0); more > 0) {
+        Json next = for_another_run(input, generation_suffix(ctx.instance_id()));
+        next["continues"] = more - 1;
+        ctx.continue_as_new(next);
+    }
     return {{"results", results}};
 }
 
@@ -175,6 +190,8 @@ Json plan_child(SeededRandom& dice, const std::string& id, const std::string& ke
     if (dice.below(8) == 0) child["delay_ms"] = dice.below(5'000'000);
     child["plan"] = {{"steps", plan_steps(dice, id, child.value("key", ""), depth + 1)},
                      {"compensates", dice.below(2) == 0}};
+    if (child.value("version", 1) == 2 && child.at("workflow") == "errand")
+        child["plan"]["continues"] = 1;
     return child;
 }
 
@@ -209,13 +226,10 @@ Json plan_steps(SeededRandom& dice, const std::string& id, const std::string& ke
     return steps;
 }
 
-}  // namespace
-
-namespace {
-
 // What it does is about whichever instance does it in the end.
 void make_debounced(SeededRandom& dice, Errand& errand) {
     errand.delay = Ms(0);
+    errand.key_conflict = KeyConflict::queue;
     errand.debounce = Debounce{.key = fmt::format("quiet:{}", dice.below(2)),
                                .period = Ms(1 + dice.below(5'000'000)),
                                .timeout = Ms(1 + dice.below(20'000'000))};
@@ -226,6 +240,16 @@ void make_debounced(SeededRandom& dice, Errand& errand) {
 }
 
 }  // namespace
+
+Json for_another_run(Json plan, const std::string& suffix) {
+    for (Json& step : plan.at("steps")) {
+        const bool shared = step.at("kind") == to_string(StepKind::once) || step.at("entity") == "";
+        if (!shared) step["entity"] = step.at("entity").get<std::string>() + suffix;
+        if (step.contains("starts") && !step.at("starts").contains("id"))
+            step["starts"]["plan"] = for_another_run(step.at("starts").at("plan"), suffix);
+    }
+    return plan;
+}
 
 Errand make_errand(std::uint64_t seed, int number) {
     SeededRandom dice(seed * 1000 + static_cast<std::uint64_t>(number));
@@ -248,6 +272,11 @@ Errand make_errand(std::uint64_t seed, int number) {
     if (dice.below(5) == 0) errand.plan["careless"] = true;
     if (dice.below(12) == 0) errand.plan["throws"] = 1 + dice.below(2);
     if (dice.below(40) == 0) errand.plan["twice"] = true;
+    if (dice.below(3) == 0) errand.plan["publishes"] = true;
+    if (dice.below(8) == 0) errand.deadline = Ms(1 + static_cast<int>(dice.below(100'000'000)));
+    if (dice.below(3) == 0) errand.priority = static_cast<int>(dice.below(3)) - 1;
+    if (dice.below(5) == 0) errand.plan["continues"] = 1 + dice.below(2);
+    if (errand.by_hand) errand.key_conflict = static_cast<KeyConflict>(dice.below(4));
     if (dice.below(8) == 0) make_debounced(dice, errand);
     errand.body = dice.below(40) == 0 ? "not {JSON" : errand.plan.dump();
     return errand;
@@ -309,7 +338,10 @@ NewInstance Errand::new_instance() const {
             .on_stuck = on_stuck,
             .input = by_hand ? std::optional(body) : std::nullopt,
             .delay = delay,
-            .debounce = debounce};
+            .debounce = debounce,
+            .deadline = deadline,
+            .priority = priority,
+            .key_conflict = by_hand ? key_conflict : KeyConflict::queue};
 }
 
 std::optional<PlannedStep> Errand::step(const std::string& name) const {

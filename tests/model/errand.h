@@ -24,6 +24,9 @@ struct Errand {
     OnStuck on_stuck = OnStuck::keep_key;
     Ms delay{0};
     std::optional<Debounce> debounce = {};
+    std::optional<Ms> deadline = {};
+    int priority = 0;
+    KeyConflict key_conflict = KeyConflict::queue;  // by hand only
     Json plan;
     std::string body;      // the event's; the plan, or something that is no JSON
     bool by_hand = false;  // started without an event
@@ -35,6 +38,10 @@ struct Errand {
     /// Whether nobody can ever make it go on once it is stuck with this code.
     bool hopeless(const std::string& code) const;
 };
+
+/// The same steps for another run: what may happen only once is another thing there, by this
+/// suffix.
+Json for_another_run(Json plan, const std::string& suffix);
 
 /// The n-th errand under this seed.
 Errand make_errand(std::uint64_t seed, int number);

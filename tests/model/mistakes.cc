@@ -20,7 +20,7 @@ class Forwarding : public Store {
     std::future<Advanced> advance(Advance advance) override {
         return store_.advance(std::move(advance));
     }
-    std::future<void> renew(std::vector<std::int64_t> instances) override {
+    std::future<Renewed> renew(std::vector<std::int64_t> instances) override {
         return store_.renew(std::move(instances));
     }
     std::future<Resumed> resume(ResumeRequest request) override {
@@ -34,6 +34,9 @@ class Forwarding : public Store {
     }
     std::future<Cancelled> cancel(CancelRequest request) override {
         return store_.cancel(std::move(request));
+    }
+    std::future<Published> published(std::string instance) override {
+        return store_.published(std::move(instance));
     }
     std::future<Moved> move(MoveRequest request) override {
         return store_.move(std::move(request));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/entries.h"
+#include "engine/run_id.h"
 
 namespace steplog::testing {
 namespace {
@@ -18,8 +19,8 @@ constexpr int deaths_until_stuck = 5;
 
 // What an instance that was asked to end must not do any more.
 bool begins_something(const Advance& advance) {
-    return advance.once_claim || advance.take_key || advance.await_signal || advance.start_child ||
-           advance.await_child ||
+    return advance.continue_as || advance.once_claim || advance.take_key || advance.await_signal ||
+           advance.start_child || advance.await_child ||
            std::any_of(advance.entries.begin(), advance.entries.end(),
                        [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
 }
@@ -60,8 +61,17 @@ const ReferenceInstance* Reference::find(const std::string& id) const {
     return nullptr;
 }
 
+const ReferenceInstance* Reference::find_newest(const std::string& id) const {
+    const ReferenceInstance* newest = nullptr;
+    if (run_of(id) > 1) return find(id);
+    for (const auto& [seq, instance] : instances_)
+        if (first_run(instance.id) == id && (!newest || run_of(newest->id) < run_of(instance.id)))
+            newest = &instance;
+    return newest;
+}
+
 const ReferenceInstance* Reference::find_known(const std::string& id) const {
-    const ReferenceInstance* found = find(id);
+    const ReferenceInstance* found = find_newest(id);
     return found ? found : find(forgotten_name(id));
 }
 
@@ -97,8 +107,11 @@ Entry Reference::append(Instance& instance, std::int64_t now_ms, const NewEntry&
 
 Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
                            const std::optional<NewEvent>& event,
-                           const std::optional<NewInstance>& instance, bool claim) {
+                           const std::optional<NewInstance>& wanted, bool claim) {
+    acting_ = owner;
     Accepted accepted;
+    std::optional<NewInstance> instance = wanted;
+    std::string behind;
     if (event) {
         if (const auto known = find_event({event->source, event->id}); known != events_.end()) {
             accepted.duplicate = true;
@@ -108,6 +121,9 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
             return accepted;
         }
     }
+    if (instance && !event)
+        if (const auto settled = resolve_conflicts(now_ms, *instance, behind)) return *settled;
+    claim = claim && behind.empty();
     const Instance* there = instance ? find_known(instance->id) : nullptr;
     if (there) {
         accepted.instance = there->seq;
@@ -134,6 +150,13 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
         Instance& started = instances_.at(accepted.instance);
         started.own_input = instance->input.has_value();
         started.input_sealed_by = sealed_by;
+        if (instance->id != wanted->id) accepted.id = instance->id;
+        if (!behind.empty()) {
+            started.state = State::waiting;
+            started.due_at_ms = started.deadline_ms;
+            started.waits_for = WaitsFor::child;
+            started.waits_detail = behind;
+        }
     }
     if (!event) return accepted;
     ReferenceEvent& row = events_[{event->source, event->id}];
@@ -151,13 +174,15 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
 }
 
 Accepted Reference::start(std::int64_t owner, std::int64_t now_ms, const NewInstance& wanted,
-                          const std::string& input, bool claim) {
+                          const std::string& input, bool claim, std::optional<int> key_place) {
     Ms delay = wanted.delay;
     if (wanted.debounce)
         delay = std::max(std::min(wanted.debounce->period, wanted.debounce->timeout), Ms(1));
     Instance instance;
     instance.key_holders_max = wanted.key_holders_max;
-    const int place = wanted.key.empty() ? 0 : place_for(instance, wanted.key);
+    const int place = key_place            ? *key_place
+                      : wanted.key.empty() ? 0
+                                           : place_for(instance, wanted.key);
     const bool queued = !wanted.key.empty() && place == 0;
     instance.key_place = std::max(place, 1);
     instance.seq = ++last_seq_;
@@ -169,18 +194,22 @@ Accepted Reference::start(std::int64_t owner, std::int64_t now_ms, const NewInst
     instance.on_stuck = wanted.on_stuck;
     instance.input = input;
     instance.created_at_ms = instance.updated_at_ms = now_ms;
+    instance.priority = wanted.priority;
+    if (wanted.deadline) instance.deadline_ms = now_ms + wanted.deadline->count();
+    const std::int64_t earliest_ms =
+        std::max(now_ms + delay.count(), wanted.start_at_ms.value_or(now_ms));
     if (queued) {
         instance.state = State::queued;
         instance.waits_for = WaitsFor::key;
         instance.ticket = ++tickets_;
-        if (delay > Ms(0)) instance.waits_detail = std::to_string(now_ms + delay.count());
-    } else if (claim && delay <= Ms(0)) {
+        if (earliest_ms > now_ms) instance.waits_detail = std::to_string(earliest_ms);
+    } else if (claim && earliest_ms <= now_ms) {
         instance.state = State::running;
         instance.owner = owner;
         instance.epoch = 1;
         instance.due_at_ms = now_ms + lease_ms;
     } else {
-        instance.due_at_ms = now_ms + delay.count();
+        instance.due_at_ms = std::min(earliest_ms, instance.deadline_ms.value_or(earliest_ms));
     }
     if (wanted.debounce)
         debounces_[{wanted.workflow, forgotten_name(wanted.debounce->key)}] = instance.seq;
@@ -212,7 +241,7 @@ void Reference::give_input(Instance& instance, const NewInstance& wanted, std::i
     if (instance.state == State::queued)
         instance.waits_detail = std::to_string(starts);
     else
-        instance.due_at_ms = starts;
+        instance.due_at_ms = std::min(starts, instance.deadline_ms.value_or(starts));
     instance.updated_at_ms = now_ms;
 }
 
@@ -228,6 +257,8 @@ Claimed Reference::hand_over(const Instance& instance) const {
     claimed.deaths = instance.deaths;
     claimed.cancelling = instance.cancel_requested_at_ms && can_take_back(instance);
     claimed.created_at_ms = instance.created_at_ms;
+    claimed.deadline_ms = instance.deadline_ms;
+    claimed.priority = instance.priority;
     claimed.input = instance.input;
     for (const ReferenceEntry& entry : instance.log)
         claimed.log.push_back({static_cast<std::int64_t>(claimed.log.size()) + 1, entry.step,
@@ -239,18 +270,50 @@ Claimed Reference::hand_over(const Instance& instance) const {
 // --- claim
 // ----------------------------------------------------------------------------------------
 
+// By priority among the first and the last of what is due, then by time.
+std::vector<ReferenceInstance*> Reference::find_due(std::int64_t owner, std::int64_t now_ms,
+                                                    int limit) {
+    std::vector<Instance*> due;
+    for (auto& [seq, instance] : instances_)
+        if (instance.due_at_ms && *instance.due_at_ms <= now_ms &&
+            !(instance.state == State::running && instance.owner == owner))
+            due.push_back(&instance);
+    std::stable_sort(due.begin(), due.end(), [](const Instance* left, const Instance* right) {
+        return *left->due_at_ms < *right->due_at_ms;
+    });
+    const auto window = static_cast<std::size_t>(std::max(limit, claim_window));
+    if (due.size() > 2 * window)
+        due.erase(due.begin() + static_cast<std::ptrdiff_t>(window),
+                  due.end() - static_cast<std::ptrdiff_t>(window));
+    std::stable_sort(due.begin(), due.end(), [](const Instance* left, const Instance* right) {
+        return left->priority > right->priority;
+    });
+    due.resize(std::min(due.size(), static_cast<std::size_t>(std::max(limit, 0))));
+    return due;
+}
+
+void Reference::ask_past_deadline(Instance& instance, std::int64_t now_ms, const std::string& was) {
+    instance.cancel_requested_at_ms = now_ms;
+    asked_to_end_[instance.id] = {{"by", "engine"},
+                                  {"was", was},
+                                  {"code", deadline_code},
+                                  {"reason", "its deadline has passed"}};
+    ++audited_;
+}
+
 bool Reference::claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request,
                           ClaimResult& result) {
     const auto may_take = [&](const Instance& instance) {
         return instance.due_at_ms && !(instance.state == State::running && instance.owner == owner);
     };
-    std::vector<Instance*> due;
-    for (auto& [seq, instance] : instances_)
-        if (may_take(instance) && *instance.due_at_ms <= now_ms) due.push_back(&instance);
-    std::stable_sort(due.begin(), due.end(), [](const Instance* left, const Instance* right) {
-        return *left->due_at_ms < *right->due_at_ms;
-    });
-    due.resize(std::min(due.size(), static_cast<std::size_t>(std::max(request.limit, 0))));
+    std::vector<Instance*> due = find_due(owner, now_ms, request.limit);
+    std::set<const Instance*> late;
+    for (Instance* instance : due)
+        if (instance->deadline_ms && *instance->deadline_ms <= now_ms &&
+            !instance->cancel_requested_at_ms) {
+            ask_past_deadline(*instance, now_ms, std::string(to_string(instance->state)));
+            late.insert(instance);
+        }
 
     const auto deaths = [](const Instance& instance) {
         return instance.deaths + (instance.state == State::running);
@@ -286,7 +349,9 @@ bool Reference::claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRe
             continue;
         }
         const std::string parked_for =
-            instance->waits_for == WaitsFor::circuit ? instance->waits_detail : "";
+            instance->waits_for == WaitsFor::circuit && !late.contains(instance)
+                ? instance->waits_detail
+                : "";
         if (instance->epoch == 0)
             std::erase_if(debounces_, [&](const auto& row) { return row.second == instance->seq; });
         instance->deaths = deaths(*instance);
@@ -336,15 +401,24 @@ ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const Clai
     return result;
 }
 
-void Reference::renew(std::int64_t owner, std::int64_t now_ms,
-                      const std::vector<std::int64_t>& instances) {
+Renewed Reference::renew(std::int64_t owner, std::int64_t now_ms,
+                         const std::vector<std::int64_t>& instances) {
+    Renewed renewed;
     for (const std::int64_t seq : instances) {
         const auto found = instances_.find(seq);
-        if (found == instances_.end()) continue;
-        Instance& instance = found->second;
-        if (instance.state == State::running && instance.owner == owner)
-            instance.due_at_ms = now_ms + lease_ms;
+        const bool ours = found != instances_.end() && found->second.state == State::running &&
+                          found->second.owner == owner;
+        if (!ours) {
+            renewed.lost.push_back(seq);
+            continue;
+        }
+        found->second.due_at_ms = now_ms + lease_ms;
+        if (!found->second.cancel_requested_at_ms && found->second.deadline_ms &&
+            *found->second.deadline_ms <= now_ms)
+            ask_past_deadline(found->second, now_ms, "running");
+        if (found->second.cancel_requested_at_ms) renewed.asked_to_end.push_back(seq);
     }
+    return renewed;
 }
 
 // --- advance
@@ -358,6 +432,10 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     acting_ = owner;
     Instance& instance = found->second;
     Advanced advanced;
+    const bool ends = advance.to && is_finished(advance.to->to) && !advance.continue_as;
+    if (!instance.cancel_requested_at_ms && !advance.takes_back && !ends && instance.deadline_ms &&
+        *instance.deadline_ms <= now_ms)
+        ask_past_deadline(instance, now_ms, "running");
     const bool asked_to_end = instance.cancel_requested_at_ms && !advance.takes_back;
     if (asked_to_end && begins_something(advance)) {
         advanced.cancelled = true;
@@ -432,6 +510,8 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
         leave_as_asked(instance, now_ms, advance.to->error_code);
     else if (advance.to->to == State::cancelled)
         end_as_asked(instance, now_ms, "");
+    else if (advance.continue_as)
+        continue_as_new(instance, now_ms, *advance.continue_as);
     else
         move(instance, now_ms, *advance.to);
     if (!advance.to->claim_next) return advanced;
@@ -460,6 +540,10 @@ void Reference::move(Instance& instance, std::int64_t now_ms, const Transition& 
     if (parks && !is_held_back(instance, to.waits_detail)) unpark(instance, now_ms);
     if (instance.waits_for == WaitsFor::circuit && is_paused(to.waits_detail))
         instance.due_at_ms.reset();
+    const bool waits = instance.state == State::sleeping || instance.state == State::waiting;
+    if (waits && instance.deadline_ms && !instance.cancel_requested_at_ms)
+        instance.due_at_ms =
+            std::min(*instance.deadline_ms, instance.due_at_ms.value_or(*instance.deadline_ms));
     instance.owner.reset();
     instance.ticket.reset();
     instance.error_code = to.error_code;

@@ -58,7 +58,8 @@ struct ReferenceInstance {
     bool own_input = true;                                          // not the body of an event
     std::optional<std::int64_t> input_sealed_by, output_sealed_by;  // numbers of data keys
     std::int64_t created_at_ms = 0, updated_at_ms = 0;
-    std::optional<std::int64_t> finished_at_ms, cancel_requested_at_ms;
+    std::optional<std::int64_t> finished_at_ms, cancel_requested_at_ms, deadline_ms;
+    int priority = 0;
 
     std::optional<std::int64_t> parent;
     std::optional<OnParentClose> on_parent_close;
@@ -137,11 +138,13 @@ class Reference {
                     const std::optional<NewInstance>& instance, bool claim);
     ClaimResult claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request);
     Advanced advance(std::int64_t owner, std::int64_t now_ms, const Advance& advance);
-    void renew(std::int64_t owner, std::int64_t now_ms, const std::vector<std::int64_t>& instances);
+    Renewed renew(std::int64_t owner, std::int64_t now_ms,
+                  const std::vector<std::int64_t>& instances);
     Resumed resume(std::int64_t now_ms, const ResumeRequest& request);
     Cancelled cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request);
     Signalled signal(std::int64_t now_ms, const SignalRequest& request);
     StepDecided decide(std::int64_t now_ms, const StepDecision& decision);
+    Published published(const std::string& instance) const;
     Moved move(std::int64_t owner, std::int64_t now_ms, const MoveRequest& request);
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
@@ -174,6 +177,8 @@ class Reference {
     std::int64_t audited() const { return audited_; }
     /// Null when there is none, or not any more.
     const ReferenceInstance* find(const std::string& id) const;
+    /// The newest of this id's runs.
+    const ReferenceInstance* find_newest(const std::string& id) const;
     /// Under this id, or under the name that stands for it since it was forgotten.
     const ReferenceInstance* find_known(const std::string& id) const;
     bool knows_event(const EventId& id) const { return find_event(id) != events_.end(); }
@@ -190,7 +195,14 @@ class Reference {
     std::optional<std::int64_t> seal(const Instance& instance,
                                      const std::optional<std::string>& payload);
     Accepted start(std::int64_t owner, std::int64_t now_ms, const NewInstance& instance,
-                   const std::string& input, bool claim);
+                   const std::string& input, bool claim, std::optional<int> key_place = {});
+    std::optional<Accepted> resolve_conflicts(std::int64_t now_ms, NewInstance& wanted,
+                                              std::string& behind);
+    std::optional<Accepted> resolve_key_conflict(std::int64_t now_ms, const NewInstance& wanted,
+                                                 const std::string& replaced);
+    void continue_as_new(Instance& instance, std::int64_t now_ms, const NewInstance& next);
+    std::vector<Instance*> find_due(std::int64_t owner, std::int64_t now_ms, int limit);
+    void ask_past_deadline(Instance& instance, std::int64_t now_ms, const std::string& was);
     Claimed hand_over(const Instance& instance) const;
     /// The place among the key's holders that it would take; 0: it must queue.
     int place_for(const Instance& instance, const std::string& key) const;
@@ -230,6 +242,7 @@ class Reference {
     std::optional<ScheduleDecision> decide(ReferenceSchedule& row, std::int64_t now_ms);
     void start_scheduled(const ReferenceSchedule& row, std::int64_t now_ms,
                          ScheduleDecision& decision, bool triggered);
+    std::vector<std::string> unfinished_of_key(const std::string& key) const;
     const Instance* holder_of(const std::string& key) const;
     void end_cancelled(Instance& instance, std::int64_t now_ms, Json said);
     void keep(const std::string& provider, const Breaker& breaker);

@@ -274,7 +274,10 @@ ProviderChanged Reference::change_provider(std::int64_t now_ms, const ProviderCh
     else
         breaker.let_go(now_ms);
     if (pauses)
-        for (Instance* instance : parked(change.provider)) instance->due_at_ms.reset();
+        for (Instance* instance : parked(change.provider)) {
+            instance->due_at_ms.reset();
+            if (!instance->cancel_requested_at_ms) instance->due_at_ms = instance->deadline_ms;
+        }
     keep(change.provider, breaker);
     ++audited_;
     return changed;

@@ -1,6 +1,7 @@
 // What children and their parents do to each other in what a store must contain.
 #include <algorithm>
 
+#include "engine/run_id.h"
 #include "tests/model/reference.h"
 
 namespace steplog::testing {
@@ -18,6 +19,10 @@ void Reference::start_child(Instance& parent, std::int64_t now_ms, const StartCh
         this->start(acting_, now_ms, start.instance, *start.instance.input, false);
     Instance& child = instances_.at(started.instance);
     child.parent = parent.seq;
+    if (parent.deadline_ms)
+        child.deadline_ms = std::min(*parent.deadline_ms, child.deadline_ms.value_or(INT64_MAX));
+    if (child.deadline_ms && child.state == State::pending)
+        child.due_at_ms = std::min(*child.due_at_ms, *child.deadline_ms);
     child.on_parent_close = start.on_close;
     child.input_sealed_by = sealed_by;
 }
@@ -49,7 +54,8 @@ std::optional<ChildEnd> Reference::await_child(Instance& parent, std::int64_t no
 void Reference::leave_family(const Instance& instance, std::int64_t now_ms) {
     std::vector<std::string> children;
     for (auto& [seq, other] : instances_) {
-        if (other.waits_for == WaitsFor::child && other.waits_detail == instance.id)
+        if (other.waits_for == WaitsFor::child &&
+            (other.waits_detail == instance.id || other.waits_detail == first_run(instance.id)))
             put_back_to_work(other, now_ms);
         if (other.parent == instance.seq && other.on_parent_close == OnParentClose::cancel &&
             !is_finished(other.state))

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/entries.h"
+#include "engine/run_id.h"
 #include "engine/traces.h"
 #include "tests/model/reference.h"
 
@@ -87,10 +88,22 @@ void Reference::find_data_keys(const std::string& subject, Traces& traces) const
 }
 
 void Reference::find_children(Traces& traces) const {
-    // They have larger numbers than their parents.
-    for (const auto& [seq, instance] : instances_)
-        if (instance.parent && traces.instances.contains(*instance.parent))
-            traces.instances.insert(seq);
+    std::size_t known = 0;
+    while (known != traces.instances.size()) {
+        known = traces.instances.size();
+        std::set<std::string> ids;
+        for (const std::int64_t seq : traces.instances)
+            if (const auto there = instances_.find(seq); there != instances_.end())
+                ids.insert(first_run(there->second.id));
+        for (const auto& [seq, instance] : instances_) {
+            const bool is_child = instance.parent && traces.instances.contains(*instance.parent);
+            const auto mark = instance.id.find("/run:");
+            const bool is_run =
+                ids.contains(first_run(instance.id)) ||
+                (mark != std::string::npos && ids.contains(instance.id.substr(0, mark)));
+            if (is_child || is_run) traces.instances.insert(seq);
+        }
+    }
 }
 
 // Whatever else those data keys have sealed.

@@ -44,6 +44,19 @@ int Reference::place_for(const Instance& instance, const std::string& key) const
     return free_place(instance, key);
 }
 
+// The line first, then the holders.
+std::vector<std::string> Reference::unfinished_of_key(const std::string& key) const {
+    std::map<std::pair<bool, std::int64_t>, std::string> in_order;
+    for (const auto& [seq, instance] : instances_) {
+        if (instance.key != key) continue;
+        if (instance.state == State::queued) in_order[{false, *instance.ticket}] = instance.id;
+        if (instance.holds_key) in_order[{true, instance.key_place}] = instance.id;
+    }
+    std::vector<std::string> ids;
+    for (auto& [place, id] : in_order) ids.push_back(std::move(id));
+    return ids;
+}
+
 void Reference::pass_on(const std::string& key, std::int64_t now_ms) {
     while (true) {
         Instance* next = nullptr;

@@ -18,7 +18,7 @@ Resumed Reference::resume(std::int64_t now_ms, const ResumeRequest& request) {
             resumed.skipped.push_back({instance.id, std::move(reason)});
     };
     for (const std::string& id : request.ids) {
-        if (const Instance* found = find(id))
+        if (const Instance* found = find_newest(id))
             one(instances_.at(found->seq));
         else
             resumed.skipped.push_back({id, "not found"});
@@ -77,7 +77,7 @@ std::string Reference::resume_one(Instance& instance, std::int64_t now_ms,
 }
 
 StepDecided Reference::decide(std::int64_t now_ms, const StepDecision& decision) {
-    const Instance* found = find(decision.instance);
+    const Instance* found = find_newest(decision.instance);
     if (!found) return {"not found"};
     Instance& instance = instances_.at(found->seq);
     const bool between_attempts =
@@ -129,7 +129,10 @@ StepDecided Reference::decide(std::int64_t now_ms, const StepDecision& decision)
 Cancelled Reference::cancel(std::int64_t owner, std::int64_t now_ms, const CancelRequest& request) {
     acting_ = owner;
     Cancelled cancelled;
-    for (const std::string& id : request.ids) cancel_one(id, now_ms, request, cancelled);
+    for (const std::string& id : request.ids) {
+        const Instance* newest = find_newest(id);
+        cancel_one(newest ? newest->id : id, now_ms, request, cancelled);
+    }
     return cancelled;
 }
 
@@ -164,7 +167,11 @@ void Reference::cancel_one(const std::string& id, std::int64_t now_ms, const Can
 void Reference::end_cancelled(Instance& instance, std::int64_t now_ms, Json said) {
     append(instance, now_ms,
            {.step = instance.step, .kind = EntryKind::cancelled, .data = std::move(said)});
-    move(instance, now_ms, {.to = State::cancelled});
+    const bool too_late = parse_stored(instance.log.back().data).value("code", "") == deadline_code;
+    move(instance, now_ms,
+         {.to = State::cancelled,
+          .error_code = too_late ? deadline_code : "",
+          .error = too_late ? "its deadline has passed" : ""});
 }
 
 bool Reference::can_take_back(const Instance& instance) {
@@ -182,15 +189,15 @@ void Reference::leave_as_asked(Instance& instance, std::int64_t now_ms, const st
 
 void Reference::end_as_asked(Instance& instance, std::int64_t now_ms, const std::string& code) {
     Json said = asked_to_end_.at(instance.id);
-    said["was"] = "running";
-    if (!code.empty()) said["code"] = code;
+    if (!said.contains("was")) said["was"] = "running";
+    if (!code.empty() && !said.contains("code")) said["code"] = code;
     end_cancelled(instance, now_ms, std::move(said));
 }
 
 Moved Reference::move(std::int64_t owner, std::int64_t now_ms, const MoveRequest& request) {
     Moved moved;
     for (const std::string& id : request.ids) {
-        const Instance* found = find(id);
+        const Instance* found = find_newest(id);
         const bool known = found && (!request.workflows ||
                                      std::count(request.workflows->begin(),
                                                 request.workflows->end(), found->workflow) > 0);
@@ -210,8 +217,9 @@ Moved Reference::move(std::int64_t owner, std::int64_t now_ms, const MoveRequest
         append(instance, now_ms, {.kind = EntryKind::moved, .data = std::move(said)});
         ++audited_;
         instance.version = request.to_version;
-        moved.ids.push_back(id);
-        if (stuck && instance.error_code != "unknown_version") moved.still_stuck.push_back(id);
+        moved.ids.push_back(instance.id);
+        if (stuck && instance.error_code != "unknown_version")
+            moved.still_stuck.push_back(instance.id);
         if (stuck && instance.error_code == "unknown_version") put_back_to_work(instance, now_ms);
     }
     return moved;

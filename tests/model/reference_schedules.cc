@@ -125,16 +125,8 @@ void Reference::start_scheduled(const ReferenceSchedule& row, std::int64_t now_m
                                 ScheduleDecision& decision, bool triggered) {
     const Schedule& schedule = row.schedule;
     if (schedule.overlap == Overlap::cancel_other) {
-        std::map<std::pair<bool, std::int64_t>, std::string> in_order;  // the line, then holders
-        for (const auto& [seq, instance] : instances_) {
-            if (instance.key != schedule.key) continue;
-            if (instance.state == State::queued) in_order[{false, *instance.ticket}] = instance.id;
-            if (instance.holds_key) in_order[{true, instance.key_place}] = instance.id;
-        }
-        std::vector<std::string> others;
-        for (auto& [place, id] : in_order) others.push_back(std::move(id));
         cancel(acting_, now_ms,
-               {.ids = others,
+               {.ids = unfinished_of_key(schedule.key),
                 .actor = "schedule:" + schedule.name,
                 .reason = "its schedule is due again"});
     }

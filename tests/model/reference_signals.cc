@@ -1,4 +1,4 @@
-// What signals and waits for them do to what a store must contain.
+// What signals, waits for them, and what is published do to what a store must contain.
 #include <algorithm>
 
 #include "engine/entries.h"
@@ -7,7 +7,7 @@
 namespace steplog::testing {
 
 Signalled Reference::signal(std::int64_t now_ms, const SignalRequest& request) {
-    const Instance* found = find(request.instance);
+    const Instance* found = find_newest(request.instance);
     if (!found || is_finished(found->state)) return {.refused = "not there, or at its end"};
     Instance& instance = instances_.at(found->seq);
     for (const ReferenceSignal& known : instance.signals)
@@ -55,6 +55,18 @@ Awaited Reference::await_signal(Instance& instance, std::int64_t now_ms, const A
         append(instance, now_ms, entry);
     }
     return {};
+}
+
+Published Reference::published(const std::string& instance) const {
+    const Instance* found = find_known(instance);
+    if (!found) return {};
+    std::map<std::string, PublishedValue> last;
+    for (const ReferenceEntry& entry : found->log)
+        if (entry.kind == EntryKind::published)
+            last[entry.step] = {entry.step, entry.payload, entry.at_ms};
+    Published published{.found = true};
+    for (auto& [name, value] : last) published.values.push_back(std::move(value));
+    return published;
 }
 
 }  // namespace steplog::testing

@@ -22,10 +22,11 @@ std::string said(const Entry& entry) {
 std::string said(const Claimed& claimed) {
     std::string text = fmt::format(
         "{} {} {} v{} epoch {} key '{}' {} deaths {} cancelling {} gave up on '{}' turn '{}' "
-        "created {} input {} damage '{}'",
+        "created {} deadline {} priority {} input {} damage '{}'",
         claimed.seq, claimed.id, claimed.workflow, claimed.version, claimed.epoch, claimed.key,
         to_string(claimed.on_stuck), claimed.deaths, claimed.cancelling, claimed.gave_up_on,
-        claimed.turn, claimed.created_at_ms, said(claimed.input), claimed.damage);
+        claimed.turn, claimed.created_at_ms, claimed.deadline_ms.value_or(0), claimed.priority,
+        said(claimed.input), claimed.damage);
     for (const Entry& entry : claimed.log) text += "\n      " + said(entry);
     return text;
 }
@@ -35,9 +36,10 @@ std::string said(const std::optional<Claimed>& claimed) {
 }
 
 std::string said(const Accepted& accepted) {
-    return fmt::format("duplicate {} conflict {} debounced {} instance {} claimed {}",
-                       accepted.duplicate, accepted.conflict, accepted.debounced, accepted.instance,
-                       said(accepted.claimed));
+    return fmt::format(
+        "duplicate {} conflict {} debounced {} instance {} id '{}' refused {} claimed {}",
+        accepted.duplicate, accepted.conflict, accepted.debounced, accepted.instance, accepted.id,
+        !accepted.refused.empty(), said(accepted.claimed));
 }
 
 std::string said(const std::vector<ScheduleDecision>& decisions) {
@@ -120,6 +122,13 @@ std::string said(const Cancelled& cancelled) {
     return text;
 }
 
+std::string said(const Published& published) {
+    std::string text = fmt::format("found {}", published.found);
+    for (const PublishedValue& one : published.values)
+        text += fmt::format(" [{} {} at {}]", one.name, said(one.value), one.at_ms);
+    return text;
+}
+
 std::string said(const Moved& moved) {
     std::string text = "moved";
     for (const std::string& id : moved.ids) text += " " + id;
@@ -128,6 +137,11 @@ std::string said(const Moved& moved) {
     text += ", skipped";
     for (const Resumed::Skipped& skipped : moved.skipped) text += " " + skipped.id;
     return text;
+}
+
+std::string said(const Renewed& renewed) {
+    return fmt::format("lost {} asked to end {}", fmt::join(renewed.lost, " "),
+                       fmt::join(renewed.asked_to_end, " "));
 }
 
 std::string said(const Purged& purged) {
@@ -164,6 +178,7 @@ std::string told(const Advance& advance) {
     if (advance.start_child)
         text += fmt::format(" starts {} ({})", advance.start_child->instance.id,
                             to_string(advance.start_child->on_close));
+    if (advance.continue_as) text += " continues as new";
     if (advance.await_child) text += " waits for the end of " + advance.await_child->child;
     if (advance.to)
         text += fmt::format(
@@ -334,12 +349,12 @@ std::future<Advanced> WatchedStore::advance(Advance advance) {
         lazy);
 }
 
-std::future<void> WatchedStore::renew(std::vector<std::int64_t> instances) {
+std::future<Renewed> WatchedStore::renew(std::vector<std::int64_t> instances) {
     auto real = real_.renew(instances);
-    return hand_in<void>(
+    return hand_in<Renewed>(
         "renew", std::move(real),
         [this, instances = std::move(instances)](Reference& r) {
-            r.renew(owner_, watch_.now_ms(), instances);
+            return r.renew(owner_, watch_.now_ms(), instances);
         },
         false);
 }
@@ -398,6 +413,13 @@ std::future<StepDecided> WatchedStore::decide(StepDecision decision) {
             return r.decide(watch_.now_ms(), decision);
         },
         false);
+}
+
+std::future<Published> WatchedStore::published(std::string instance) {
+    auto real = real_.published(instance);
+    return hand_in<Published>(
+        "what " + instance + " has published", std::move(real),
+        [instance](Reference& r) { return r.published(instance); }, false);
 }
 
 std::future<Moved> WatchedStore::move(MoveRequest request) {

@@ -21,11 +21,12 @@ class WatchedStore : public Store {
                                  bool claim) override;
     std::future<ClaimResult> claim(ClaimRequest request) override;
     std::future<Advanced> advance(Advance advance) override;
-    std::future<void> renew(std::vector<std::int64_t> instances) override;
+    std::future<Renewed> renew(std::vector<std::int64_t> instances) override;
     std::future<Resumed> resume(ResumeRequest request) override;
     std::future<Purged> purge(PurgeRequest request) override;
     std::future<Cancelled> cancel(CancelRequest request) override;
     std::future<StepDecided> decide(StepDecision decision) override;
+    std::future<Published> published(std::string instance) override;
     std::future<Moved> move(MoveRequest request) override;
     std::future<Signalled> signal(SignalRequest request) override;
     std::future<Rotated> rotate_keys(RotateRequest request) override;

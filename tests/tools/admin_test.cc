@@ -259,6 +259,42 @@ TEST_F(AdminProgram, StartsAndRetriesWithTheServerStopped) {
               "3");
 }
 
+TEST_F(AdminProgram, StartsWithADeadlineAndAPolicyForWhatIsInUse) {
+    shop.close();
+    EXPECT_EQ(admin({"start", "order", "--id", "order/timed", "--start-at", "2099-01-01T08:00:00Z",
+                     "--deadline", "2h", "--priority", "-3", "--key", "till"})
+                  .exit.code,
+              0);
+    EXPECT_EQ(
+        shop.house.sql("SELECT priority||' '||(deadline_ms-created_at_ms)||' '||due_at_ms FROM "
+                       "instances WHERE id='order/timed'"),
+        "-3 7200000 " + shop.house.sql("SELECT deadline_ms FROM instances WHERE "
+                                       "id='order/timed'"))
+        << "due at its deadline, which is earlier";
+    shop.close();
+    EXPECT_THAT(json({"start", "order", "--id", "order/timed", "--id-conflict", "reject"}, 1)
+                    .at("refused")
+                    .get<std::string>(),
+                HasSubstr("is there already: it is pending"));
+    const Finished joined = admin({"start", "order", "--key", "till", "--key-conflict", "join"});
+    EXPECT_EQ(joined.exit.code, 1);
+    EXPECT_THAT(joined.errors, HasSubstr("nothing was started: order/timed has the key till"));
+    EXPECT_EQ(
+        json({"start", "order", "--id", "order/timed", "--id-conflict", "replace"}).at("instance"),
+        "order/timed/run:00000002");
+    EXPECT_THAT(shop.inspect({"show", "order/timed"}).output,
+                HasSubstr("> order/timed/run:00000002, pending"));
+    for (const auto& wrong : std::vector<std::vector<std::string>>{{"--priority", "2000"},
+                                                                   {"--deadline", "0s"},
+                                                                   {"--start-at", "tomorrow"},
+                                                                   {"--id-conflict", "overwrite"},
+                                                                   {"--key-conflict", "cancel"}}) {
+        std::vector<std::string> arguments = {"start", "order"};
+        arguments.insert(arguments.end(), wrong.begin(), wrong.end());
+        EXPECT_EQ(admin(arguments).exit.code, 2) << wrong.front();
+    }
+}
+
 TEST_F(AdminProgram, StartsAndSkipsThroughTheRunningServer) {
     const auto server = serve();
     EXPECT_EQ(json({"start", "order", "--input", R"({"what":"odd"})"}).at("started"), true);

@@ -100,6 +100,10 @@ std::string details_of(const Json& entry) {
         since != data.end() && since->is_number_integer())
         parts.push_back("restored from a backup; in doubt since " +
                         format_rfc3339(since->get<std::int64_t>()));
+    if (const auto next = text_at(data, "continued_as"); !next.empty())
+        parts.push_back("goes on as " + next);
+    if (const auto former = text_at(data, "continued_from"); !former.empty())
+        parts.push_back("goes on from " + former);
     if (data.contains("patched")) parts.push_back("the patch is in force");
     if (entry.at("kind") == "moved")
         parts.push_back(fmt::format("from version {} to version {}", text_at(data, "from"),
@@ -107,6 +111,9 @@ std::string details_of(const Json& entry) {
     if (const auto by = text_at(data, "by"); !by.empty()) parts.push_back("by " + by);
     if (const auto key = text_at(data, "key"); !key.empty()) parts.push_back(key);
     if (data.contains("forgotten")) parts.push_back("forgotten");
+    if (const auto value = data.find("value");
+        entry.at("kind") == "published" && value != data.end())
+        parts.push_back(shortened(dump(*value), result_shown_max));
     if (const auto result = data.find("result"); result != data.end() && !result->is_null())
         parts.push_back(shortened(dump(*result), result_shown_max));
     return printable(fmt::format("{}", fmt::join(parts, "; ")));
@@ -221,10 +228,25 @@ std::string render_show(const InstanceDetail& detail, std::int64_t now_ms) {
     text += field("updated", fmt::format("{} ({})", format_rfc3339(row.updated_at_ms),
                                          ago(row.updated_at_ms, now_ms)));
     if (row.due_at_ms) text += field("due", format_rfc3339(*row.due_at_ms));
+    if (row.priority != 0) text += field("priority", std::to_string(row.priority));
+    if (row.deadline_ms) text += field("deadline", format_rfc3339(*row.deadline_ms));
     if (row.finished_at_ms) text += field("finished", format_rfc3339(*row.finished_at_ms));
     text += coloured("why", Colour::bold) + "\n  " + detail.why.sentence + "\n";
     if (!detail.damage.empty())
         text += coloured("  the log does not verify: " + detail.damage, Colour::red) + "\n";
+    for (const InstanceRow& run : detail.runs)
+        text += field("run", fmt::format("{}{}, {}", run.id == row.id ? "> " : "  ", shown(run.id),
+                                         to_string(run.state)));
+    for (const PublishedView& one : detail.published)
+        text +=
+            field("published",
+                  printable(fmt::format(
+                      "{}: {} ({})", redact_text(one.name),
+                      shortened(dump(json.at("published").at(redact_text(one.name)).at("value")),
+                                result_shown_max),
+                      ago(one.at_ms, now_ms))));
+    for (const std::string& one : detail.near_limits)
+        text += coloured("  near a limit: " + shown(one), Colour::yellow) + "\n";
     text += coloured("log", Colour::bold) + "\n";
     text += detail.log.empty() ? "  (empty: no step has begun)\n" : render_log(json.at("log"));
     text += render_payload("output", detail.output, json.at("output"));
@@ -275,10 +297,11 @@ std::string render_stats(const Stats& stats, std::int64_t now_ms) {
     for (const LimitView& view : stats.limits) {
         const bool rate = view.limit.kind == Limit::Kind::rate;
         const bool entity = view.limit.scope == LimitOf::entity;
-        text += fmt::format("{:<11} {} {} for {}\n", to_string(view.limit.scope),
-                            entity ? "something that is being updated:" : shown(view.limit.name) + ":",
-                            view.parked == 1 ? "1 waits" : std::to_string(view.parked) + " wait",
-                            rate ? "their turn" : "room");
+        text +=
+            fmt::format("{:<11} {} {} for {}\n", to_string(view.limit.scope),
+                        entity ? "something that is being updated:" : shown(view.limit.name) + ":",
+                        view.parked == 1 ? "1 waits" : std::to_string(view.parked) + " wait",
+                        rate ? "their turn" : "room");
     }
     text += fmt::format("events      {} routed, {} ignored, {} quarantined\n",
                         stats.events.at("routed"), stats.events.at("ignored"),
