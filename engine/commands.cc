@@ -50,6 +50,12 @@ Json carry_out_move(Store& store, const Json& command, const std::string& actor)
     return json_of(store.move(std::move(request)).get());
 }
 
+Json carry_out_operation(Store& store, const Json& command, const std::string& actor) {
+    OperateRequest operation = parse_operation_command(command);
+    operation.actor = actor;
+    return json_of(store.operate(std::move(operation)).get());
+}
+
 Json carry_out_rotate(Store& store, const Json& command, const std::string& actor) {
     RotateRequest request = parse_rotate_command(command);
     request.actor = actor;
@@ -84,12 +90,23 @@ struct Command {
     Json (*carry_out)(Store&, const Json&, const std::string& actor);
 };
 constexpr Command commands[] = {
-    {"resume", carry_out_resume},     {"cancel", carry_out_cancel},
-    {"purge", carry_out_purge},       {"forget", carry_out_forget},
-    {"rotate-key", carry_out_rotate}, {"schedule", carry_out_schedule},
-    {"signal", carry_out_signal},     {"move", carry_out_move},
-    {"start", carry_out_start},       {"decide", carry_out_decide},
+    {"resume", carry_out_resume},
+    {"cancel", carry_out_cancel},
+    {"purge", carry_out_purge},
+    {"forget", carry_out_forget},
+    {"rotate-key", carry_out_rotate},
+    {"schedule", carry_out_schedule},
+    {"signal", carry_out_signal},
+    {"move", carry_out_move},
+    {"start", carry_out_start},
+    {"decide", carry_out_decide},
     {"provider", carry_out_provider},
+    {"pause", carry_out_operation},
+    {"unpause", carry_out_operation},
+    {"pause-workflow", carry_out_operation},
+    {"unpause-workflow", carry_out_operation},
+    {"edit", carry_out_operation},
+    {"fork", carry_out_operation},
 };
 
 }  // namespace

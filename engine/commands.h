@@ -92,6 +92,19 @@ Json json_of(const Moved& moved);
 /// The inverse. Throws std::invalid_argument.
 Moved parse_moved(const Json& json);
 
+/// {"command":KIND,"ids":[…]} with what the kind needs of step, payload, new_id and cancel_old, and
+/// a reason where there is one.
+Json operation_command(const OperateRequest& operation);
+
+/// The inverse. Throws std::invalid_argument naming the field that is wrong, missing or unknown.
+OperateRequest parse_operation_command(const Json& command);
+
+/// {"ids":[…],"requested":[…],"skipped":[{"id","reason"}…]}
+Json json_of(const Operated& operated);
+
+/// The inverse. Throws std::invalid_argument.
+Operated parse_operated(const Json& json);
+
 /// {"command":"purge","older_than_ms","limit"} and, where there is one, "reason".
 Json purge_command(const PurgeRequest& request);
 

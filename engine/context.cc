@@ -577,8 +577,17 @@ void Context::leave_if_cancelling() {
     leave_as_stored();
 }
 
+// Steps that run beside it end first, as when the engine stops.
+void Context::leave_paused() {
+    observe("", "pauses", 0);
+    leave_pending();
+}
+
 void Context::begin_no_more_if_draining() {
-    if (!surroundings_.draining.stop_requested()) return;
+    if (surroundings_.draining.stop_requested()) leave_pending();
+}
+
+void Context::leave_pending() {
     Advance leave{.instance = claimed_.seq, .epoch = claimed_.epoch};
     leave.to = Transition{.to = State::pending, .delay = Ms(0)};
     suspend(std::move(leave));
@@ -661,6 +670,7 @@ Advanced Context::commit(Advance advance) {
             Advanced advanced = result.get();
             replay_->written += static_cast<std::int64_t>(advanced.written.size());
             tell_breakers(surroundings_, advanced.breakers);
+            if (advanced.paused) leave_paused();
             // A once key that is not ours, a breaker or a newer version: nothing was written.
             if (!advanced.held_back && !advanced.superseded_by &&
                 (!advanced.once || advanced.once->kind == OnceVerdict::Kind::granted))

@@ -491,6 +491,8 @@ class Context {
     [[noreturn]] void abandon();
     void stay_suspended() const;
     void begin_no_more_if_draining();
+    [[noreturn]] void leave_paused();
+    [[noreturn]] void leave_pending();
     bool may_release_key() const;
 
     void observe(const std::string& step, const char* what, int attempt,

@@ -367,6 +367,12 @@ Json Engine::write_json(Change change) {
     }
 }
 
+Operated Engine::operate(OperateRequest operation) {
+    Operated operated = impl_->store.operate(std::move(operation)).get();
+    wake();
+    return operated;
+}
+
 void Engine::wake() {
     std::lock_guard lock(impl_->mutex);
     impl_->look_soon();

@@ -79,6 +79,9 @@ class Engine {
         if constexpr (!std::is_void_v<T>) return result.get<T>();
     }
 
+    /// As Store::operate; what is due then, goes on at once.
+    Operated operate(OperateRequest operation);
+
     /// Looks for due work now. A hint; polling would find it too.
     void wake();
 

@@ -22,6 +22,12 @@ inline std::string bounded(const std::string& message) {
 /// The code of an instance whose version this program does not have.
 inline constexpr const char* unknown_version_code = "unknown_version";
 
+/// Whether the entry brings the input that is in force from then on.
+inline bool is_edited_input(const Entry& entry) {
+    return entry.kind == EntryKind::recorded && entry.step.empty() &&
+           entry.data.value("edited", Json()) == "input";
+}
+
 inline NewEntry stuck_entry(const std::string& step, const std::string& code,
                             const std::string& message) {
     return {.step = step,

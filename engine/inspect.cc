@@ -73,6 +73,8 @@ bool may_be_resumed(const InstanceRow& row) {
 }
 
 std::string why_not_resumable(const InstanceRow& row) {
+    if (row.state == State::sleeping && row.waits_for == WaitsFor::pause)
+        return "paused: workflow-admin unpause lets it go on";
     switch (row.state) {
         case State::sleeping:
         case State::waiting:

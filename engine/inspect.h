@@ -46,6 +46,11 @@ struct InstanceRow {
     std::optional<std::int64_t> deadline_ms;
 };
 
+/// Whether it queues for its key and is to be held when its turn comes.
+inline bool is_paused_in_line(const InstanceRow& row) {
+    return row.state == State::queued && row.waits_detail.starts_with("paused ");
+}
+
 /// Which instances to list: those that match all that is set.
 struct InstanceFilter {
     std::optional<State> state = {};
@@ -129,6 +134,13 @@ struct LimitView {
     std::int64_t parked = 0;  // instances that wait for room, or for their turn
 };
 
+/// A workflow that a person has paused.
+struct PausedWorkflow {
+    std::string workflow;
+    std::int64_t since_ms = 0;
+    std::int64_t held = 0;  // instances that were due since, and wait for that
+};
+
 /// The whole database in numbers. Times are Unix milliseconds.
 struct Stats {
     std::map<State, std::int64_t> by_state;  // every state, also those with none
@@ -146,6 +158,8 @@ struct Stats {
     std::map<std::string, std::int64_t> events;  // by disposition
     std::vector<BreakerView> breakers;           // by provider
     std::vector<LimitView> limits;               // … and limits that keep instances waiting
+    std::vector<PausedWorkflow> paused_workflows;
+    std::int64_t paused = 0;  // instances, each by itself
     std::int64_t database_bytes = 0, wal_bytes = 0;
     bool owned = false;  // a server (or command) has the database's lock
     std::string owner_program;

@@ -190,6 +190,11 @@ Json json_of(const Stats& stats, std::int64_t now_ms) {
                             {"next_at", time_or_null(breaker.next_at_ms)},
                             {"paused_at", time_or_null(breaker.held_at_ms)},
                             {"reason", text_or_null(breaker.reason)}});
+    Json paused = Json::array();
+    for (const PausedWorkflow& one : stats.paused_workflows)
+        paused.push_back({{"workflow", redact_text(one.workflow)},
+                          {"since", format_rfc3339(one.since_ms)},
+                          {"held", one.held}});
     Json owner = nullptr;
     if (stats.owned)
         owner = {{"program", stats.owner_program},
@@ -212,6 +217,8 @@ Json json_of(const Stats& stats, std::int64_t now_ms) {
             {"events", stats.events},
             {"breakers", std::move(breakers)},
             {"limits", std::move(limits)},
+            {"paused", stats.paused},
+            {"paused_workflows", std::move(paused)},
             {"database_bytes", stats.database_bytes},
             {"wal_bytes", stats.wal_bytes},
             {"owner", std::move(owner)}};

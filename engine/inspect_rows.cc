@@ -109,6 +109,18 @@ Rate read_rate(Statements& statements, const Limit& limit) {
             .burst = static_cast<int>(read.integer(2))};
 }
 
+std::vector<PausedWorkflow> read_paused_workflows(Statements& statements) {
+    std::vector<PausedWorkflow> paused;
+    // ';' follows ':'. The workflow's own instances are found by what waits for a pause.
+    Query read(statements,
+               "SELECT substr(name, 17), value, (SELECT count(*) FROM instances WHERE "
+               "waits_for='pause' AND waits_detail NOTNULL AND workflow=substr(name, 17) AND "
+               "instr(waits_detail, '\"workflow\"')>0) FROM meta WHERE name>='paused_workflow:' "
+               "AND name<'paused_workflow;' ORDER BY name");
+    while (read.next()) paused.push_back({read.text(0), read.integer(1), read.integer(2)});
+    return paused;
+}
+
 Payload read_payload(Payloads& payloads, const Query& query, int first_column) {
     if (query.is_null(first_column)) return {};
     auto body = payloads.open(query.integer(first_column), query.maybe_text(first_column + 1),

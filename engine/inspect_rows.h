@@ -46,6 +46,9 @@ Rate read_rate(Statements& statements, const Limit& limit);
 /// Those that wait for a person, by workflow, step and error code; the largest group first.
 std::vector<Stats::Group> read_stuck(Statements& statements);
 
+/// By name.
+std::vector<PausedWorkflow> read_paused_workflows(Statements& statements);
+
 /// A payload from three columns: its number, its body and its data key.
 Payload read_payload(Payloads& payloads, const Query& query, int first_column);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/entries.h"
 #include "engine/inspect.h"
 #include "engine/inspect_file.h"
 #include "engine/inspect_rows.h"
@@ -66,6 +67,8 @@ void read_log(Statements& statements, Payloads& payloads, InstanceDetail& detail
         if (!log.is_null(7)) payload_hash = log.hash(7);
         chain.next(entry, next.payload.text, kind, data, payload_hash, log.hash(8));
     }
+    for (const LogEntry& entry : detail.log)
+        if (is_edited_input(entry.entry)) detail.input = entry.payload;
     chain.end(hashes.log);
     if (detail.damage.empty()) detail.damage = chain.damage();
 }

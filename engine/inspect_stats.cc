@@ -74,6 +74,12 @@ void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
     if (oldest_stuck.next()) stats.oldest_stuck_at_ms = oldest_stuck.maybe_integer(0);
     stats.breakers = rows::read_breakers(statements);
     stats.limits = rows::read_limits(statements);
+    stats.paused_workflows = rows::read_paused_workflows(statements);
+    Query paused(statements,
+                 "SELECT (SELECT count(*) FROM instances WHERE waits_for='pause' AND waits_detail "
+                 "NOTNULL AND instr(waits_detail, '\"workflow\"')=0) + (SELECT count(*) FROM "
+                 "instances WHERE state='queued' AND waits_detail LIKE 'paused %')");
+    if (paused.next()) stats.paused = paused.integer(0);
     Query owner(statements,
                 "SELECT program, pid, started_at_ms FROM owners ORDER BY id DESC LIMIT 1");
     if (owner.next()) {

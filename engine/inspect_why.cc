@@ -23,15 +23,17 @@ struct Facts {
     std::string holder;  // id of the first instance that holds its key
     std::int64_t holders = 0;
     State holder_state = State::pending;
-    std::int64_t ahead = 0;                     // of it in the line for its key
-    std::int64_t queued_behind = 0;             // in the line for the key that it holds
-    std::string once_owner;                     // id of the instance that is at its once key
-    bool in_doubt = false;                      // the last attempt's effect may have happened
-    std::optional<BreakerView> breaker;         // of the provider that it waits for
-    Rate rate;                                  // at which it waits for its turn
-    std::int64_t turns_before = 0;              // … and how many are before it
-    std::string continued_as;                   // id of the run that followed it
-    std::string cancelled;                      // who ended it, where it stood, and why
+    std::int64_t ahead = 0;              // of it in the line for its key
+    std::int64_t queued_behind = 0;      // in the line for the key that it holds
+    std::string once_owner;              // id of the instance that is at its once key
+    bool in_doubt = false;               // the last attempt's effect may have happened
+    std::optional<BreakerView> breaker;  // of the provider that it waits for
+    Rate rate;                           // at which it waits for its turn
+    std::int64_t turns_before = 0;       // … and how many are before it
+    std::string continued_as;            // id of the run that followed it
+    std::string cancelled;               // who ended it, where it stood, and why
+    std::string paused;                  // who paused it, and why
+    std::optional<std::int64_t> workflow_paused_since_ms;
     bool nobody_runs = false;                   // no server has the database
     std::optional<std::int64_t> lost_since_ms;  // restored: its next step may have run since then
 };
@@ -173,8 +175,25 @@ Parts explain_parked(const InstanceRow& row, const Facts& facts) {
     return parts;
 }
 
+// What it would be otherwise stands in its place; a time that passes meanwhile does not pass by.
+Parts explain_paused(const InstanceRow& row, const Facts& facts) {
+    const Json place = rows::read_data(row.waits_detail);
+    const bool with_its_workflow = place.contains("workflow");
+    Parts parts;
+    parts.what = fmt::format("is paused{} {}{}", at_step(row), since(row, facts),
+                             with_its_workflow ? ", because its workflow is" : facts.paused);
+    const auto due = place.find("due_at_ms");
+    if (due != place.end() && due->is_number_integer() && due->get<std::int64_t>() > facts.now_ms)
+        parts.what += fmt::format("; it would go on {}", until(due->get<std::int64_t>(), facts));
+    parts.command =
+        "workflow-admin unpause " + (with_its_workflow ? "--workflow " + row.workflow : row.id);
+    parts.how = "when it may go on from where it stands";
+    return parts;
+}
+
 Parts explain_sleeping(const InstanceRow& row, const Facts& facts) {
     if (row.waits_for == WaitsFor::circuit) return explain_parked(row, facts);
+    if (row.waits_for == WaitsFor::pause) return explain_paused(row, facts);
     Parts parts;
     const std::string wakes =
         row.due_at_ms ? until(*row.due_at_ms, facts) : std::string("at a time nobody has set");
@@ -182,9 +201,6 @@ Parts explain_sleeping(const InstanceRow& row, const Facts& facts) {
         parts.what = fmt::format("sleeps{} {} because its workflow wants to wait", at_step(row),
                                  since(row, facts));
         parts.next = fmt::format("goes on {}{}", wakes, if_running(facts));
-    } else if (row.waits_for == WaitsFor::pause) {
-        parts.what = fmt::format("is paused {}", since(row, facts));
-        parts.next = row.due_at_ms ? fmt::format("goes on {}{}", wakes, if_running(facts)) : "";
     } else {
         parts.what = fmt::format("waits {} between attempts{} ({} so far{}){}", since(row, facts),
                                  at_step(row), row.attempt,
@@ -250,6 +266,12 @@ Parts explain_queued(const InstanceRow& row, const Facts& facts) {
         fmt::format(", held by {} ({})", shown(facts.holder), to_string(facts.holder_state));
     if (facts.holders > 1) parts.what += fmt::format(" and {} more", facts.holders - 1);
     if (facts.ahead > 0) parts.what += fmt::format(", with {} before it in the line", facts.ahead);
+    if (is_paused_in_line(row)) {
+        parts.what += fmt::format(", and is paused{}: it stops when its turn comes", facts.paused);
+        parts.command = "workflow-admin unpause " + row.id;
+        parts.how = "when it may go on then";
+        return parts;
+    }
     if (facts.holder_state == State::stuck) {
         parts.next = "goes on when that one is resumed and ends" + if_running(facts);
         parts.command = "workflow-resume " + facts.holder;
@@ -271,6 +293,18 @@ Parts explain_active(const InstanceRow& row, const Facts& facts) {
         parts.next = later ? fmt::format("starts {}", until(*row.due_at_ms, facts))
                            : "is taken by a worker at once";
         parts.next += if_running(facts);
+        if (facts.workflow_paused_since_ms) {
+            parts.what += fmt::format(", and its workflow was paused at {}",
+                                      instant(*facts.workflow_paused_since_ms));
+            parts.next = "";
+            parts.command = "workflow-admin unpause --workflow " + row.workflow;
+            parts.how = "when it may begin";
+        }
+        if (row.cancel_requested_at_ms) {
+            parts.what +=
+                fmt::format(", and was asked at {} to end", instant(*row.cancel_requested_at_ms));
+            parts.next = "takes back what it has done, and ends as cancelled" + if_running(facts);
+        }
         return parts;
     }
     parts.what = fmt::format("runs{}{} {}", at_step(row),
@@ -283,6 +317,12 @@ Parts explain_active(const InstanceRow& row, const Facts& facts) {
                                  instant(*row.due_at_ms));
     else
         parts.next = "goes on when the call it makes has ended";
+    if (row.waits_for == WaitsFor::pause) {
+        parts.what += fmt::format(", and is paused{}", facts.paused);
+        parts.next = "stops before it begins another step";
+        parts.command = "workflow-admin unpause " + row.id;
+        parts.how = "when it may go on";
+    }
     if (row.cancel_requested_at_ms) {
         parts.what +=
             fmt::format(", and was asked at {} to end", instant(*row.cancel_requested_at_ms));
@@ -421,6 +461,21 @@ std::string how_cancelled(Statements& statements, const InstanceRow& row) {
     return text;
 }
 
+// " by uid:0: the customer asked us to wait"
+std::string how_paused(Statements& statements, const InstanceRow& row) {
+    Query last(statements,
+               "SELECT actor, detail FROM audit WHERE action='pause' AND target=? ORDER BY seq "
+               "DESC LIMIT 1",
+               row.id);
+    if (!last.next()) return "";
+    const Json detail = rows::read_data(last.text(1));
+    const auto reason = detail.find("reason");
+    std::string text = " by " + shown(last.text(0));
+    if (reason != detail.end() && reason->is_string())
+        text += ": " + shown(reason->get<std::string>());
+    return text;
+}
+
 // Restored from a backup, and nothing begun since.
 std::optional<std::int64_t> lost_and_not_begun(Statements& statements, const InstanceRow& row) {
     Query last(statements,
@@ -455,6 +510,11 @@ Explanation Inspector::explain(Statements& statements, const InstanceRow& row) {
         if (once.next()) facts.once_owner = once.text(0);
     }
     if (row.waits_for == WaitsFor::circuit) look_up_rate(statements, row, facts);
+    if (row.waits_for == WaitsFor::pause || is_paused_in_line(row))
+        facts.paused = how_paused(statements, row);
+    if (row.state == State::pending)
+        for (const PausedWorkflow& paused : rows::read_paused_workflows(statements))
+            if (paused.workflow == row.workflow) facts.workflow_paused_since_ms = paused.since_ms;
     if (row.waits_for == WaitsFor::circuit)
         for (BreakerView& breaker : rows::read_breakers(statements))
             if (breaker.provider == row.waits_detail) facts.breaker = std::move(breaker);

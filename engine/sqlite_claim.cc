@@ -1,6 +1,7 @@
 // Claiming: which due instances a worker gets, with a log that verifies.
 #include <fmt/format.h>
 
+#include "engine/entries.h"
 #include "engine/sqlite_transitions.h"
 
 namespace steplog {
@@ -22,6 +23,7 @@ struct SqliteTransitions::Due {
     bool asked_to_end = false;
     std::string parked_for;   // what its due time is the end of: a breaker's patience, or its turn
     bool cancelling = false;  // …after what it has finished is taken back
+    bool asked_to_pause = false;
     std::int64_t created_at_ms = 0;
     std::string state;
     int priority = 0;
@@ -37,7 +39,7 @@ std::vector<SqliteTransitions::Due> SqliteTransitions::read_due(int limit) {
         "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
         "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash, "
         "cancel_requested_at_ms, iif(waits_for='circuit', waits_detail, NULL), state, priority, "
-        "deadline_ms FROM instances WHERE ";
+        "deadline_ms, waits_for='pause' FROM instances WHERE ";
     static const std::string claimable = "due_at_ms<=?1 AND NOT (state='running' AND owner=?2) ";
     static const std::string in_order = columns + claimable + "ORDER BY due_at_ms LIMIT ?3";
     static const std::string within =
@@ -66,11 +68,29 @@ std::vector<SqliteTransitions::Due> SqliteTransitions::read_due(int limit) {
         found.state = read.text(17);
         found.priority = static_cast<int>(read.integer(18));
         found.deadline_ms = read.maybe_integer(19);
+        found.asked_to_pause = read.integer(20) != 0;
     }
     return due;
 }
 
-// One look at what is due. True when nothing could be claimed because all of it must wait for room.
+// Of what would run now, what is paused leaves the due ones, so that it is met once. True when
+// there was some.
+bool SqliteTransitions::hold_paused(std::vector<Due>& due) {
+    const std::set<std::string> workflows = paused_workflows();
+    return std::erase_if(due, [&](const Due& found) {
+               const bool ends = found.asked_to_end || found.deaths >= deaths_until_stuck;
+               if (ends || (!found.asked_to_pause && !workflows.contains(found.workflow)))
+                   return false;
+               Query(statements_, "UPDATE instances SET deaths=? WHERE seq=?", found.deaths,
+                     found.row.seq)
+                   .run();
+               hold(found.row.seq, !found.asked_to_pause);
+               return true;
+           }) > 0;
+}
+
+// One look at what is due. True when nothing could be claimed because all of it must wait for room,
+// or is paused.
 bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& result) {
     std::vector<Due> due = read_due(request.limit);
     for (Due& found : due) {
@@ -83,6 +103,7 @@ bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& resu
         found.cancelling = found.asked_to_end && can_take_back(found.row);
         found.asked_to_end = found.asked_to_end && !found.cancelling;
     }
+    const bool paused = hold_paused(due);
     for (const Due& found : due)
         if (found.deaths >= deaths_until_alone && found.deaths < deaths_until_stuck &&
             !found.asked_to_end)
@@ -110,9 +131,9 @@ bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& resu
             parked = true;
             continue;
         }
-        result.claimed.push_back(take(std::move(found)));
+        result.claimed.push_back(take(found));
     }
-    return parked && result.claimed.empty() && !result.solo;
+    return (parked || paused) && result.claimed.empty() && !result.solo;
 }
 
 ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
@@ -122,7 +143,7 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
         if (any_breaker_) act_breakers(request.flow, result.breakers);
         if (any_slot_) wake_where_room(request);
         if (any_rate_) give_turns(request);
-        // Where all that came first must wait for room, those behind them have their turn.
+        // Where all that came first must wait, those behind them have their turn.
         for (int looks = 0; looks < looks_max && claim_due(request, result); ++looks) {
         }
     }
@@ -165,7 +186,7 @@ bool SqliteTransitions::is_due(std::int64_t seq) {
         .next();
 }
 
-Claimed SqliteTransitions::take(Due due) {
+Claimed SqliteTransitions::take(const Due& due) {
     if (any_debounce_ && due.epoch == 0) forget_debounce(due.row.seq);
     Query(statements_,
           "UPDATE instances SET state='running', owner=?, epoch=epoch+1, due_at_ms=?, "
@@ -173,17 +194,24 @@ Claimed SqliteTransitions::take(Due due) {
           "waits_detail=NULL, deaths=?, updated_at_ms=? WHERE seq=?",
           owner_, now() + lease_ms_, due.deaths, now(), due.row.seq)
         .run();
+    Claimed claimed = read_whole(due);
+    ++claimed.epoch;
+    return claimed;
+}
+
+// As its workflow's function would be given it.
+Claimed SqliteTransitions::read_whole(const Due& due) {
     Claimed claimed;
     claimed.seq = due.row.seq;
     claimed.id = due.row.id;
     claimed.workflow = due.workflow;
     claimed.version = due.version;
-    claimed.epoch = due.epoch + 1;
+    claimed.epoch = due.epoch;
     claimed.key = due.row.key;
     claimed.on_stuck = due.on_stuck;
     claimed.deaths = due.deaths;
     claimed.cancelling = due.cancelling;
-    (parse_limit(due.parked_for) ? claimed.turn : claimed.gave_up_on) = std::move(due.parked_for);
+    (parse_limit(due.parked_for) ? claimed.turn : claimed.gave_up_on) = due.parked_for;
     claimed.created_at_ms = due.created_at_ms;
     claimed.deadline_ms = due.deadline_ms;
     claimed.priority = due.priority;
@@ -193,7 +221,33 @@ Claimed SqliteTransitions::take(Due due) {
     if (claimed.input && keyed_hash(payload_hash_key_, *claimed.input) != due.input_hash)
         claimed.damage = "its input is not what was accepted";
     load_log(claimed, due);
+    for (const Entry& entry : claimed.log)
+        if (is_edited_input(entry)) claimed.input = entry.payload;
     return claimed;
+}
+
+Claimed SqliteTransitions::look_at(std::int64_t seq) {
+    Due due;
+    {
+        Query read(
+            statements_,
+            "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, "
+            "epoch, on_stuck, created_at_ms, input_payload, input_hash, priority FROM instances "
+            "WHERE seq=?",
+            seq);
+        read.next();
+        due.row = {read.integer(0), read.text(1),    read.text(2), read.integer(3) != 0,
+                   read.text(4),    read.integer(5), read.hash(6)};
+        due.workflow = read.text(7);
+        due.version = static_cast<int>(read.integer(8));
+        due.epoch = read.integer(9);
+        due.on_stuck = parse_on_stuck(read.text(10)).value_or(OnStuck::keep_key);
+        due.created_at_ms = read.integer(11);
+        due.input_payload = read.maybe_integer(12);
+        due.input_hash = read.hash(13);
+        due.priority = static_cast<int>(read.integer(14));
+    }
+    return read_whole(due);
 }
 
 void SqliteTransitions::load_log(Claimed& claimed, const Due& due) {

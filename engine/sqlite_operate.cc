@@ -12,6 +12,8 @@ constexpr int skipped_listed_max = 1000;
 constexpr const char* deadline_reason = "its deadline has passed";
 
 std::string why_not(const std::string& state, const std::string& waits_for) {
+    if (waits_for == "pause" && state == "sleeping")
+        return "paused: workflow-admin unpause lets it go on";
     if (state == "sleeping" || state == "waiting")
         return fmt::format("{} for a {}: it goes on by itself", state,
                            waits_for == "once" ? "step of another instance" : waits_for);
@@ -251,12 +253,13 @@ Cancelled SqliteTransitions::cancel(const CancelRequest& request) {
 void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& request,
                                    Cancelled& cancelled) {
     Row row;
-    std::string state, waits_for, code;
+    std::string state, waits_for, waits_detail, code;
     bool living_holder = false, asked_before = false;
     {
         Query read(statements_,
                    "SELECT seq, id, key, holds_key, step, log_length, log_hash, state, waits_for, "
-                   "error_code, owner=?, cancel_requested_at_ms FROM instances WHERE id=?",
+                   "error_code, owner=?, cancel_requested_at_ms, waits_detail FROM instances WHERE "
+                   "id=?",
                    owner_, id);
         if (!read.next()) {
             cancelled.skipped.push_back({id, "not found"});
@@ -269,6 +272,7 @@ void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& r
         code = read.text(9);
         living_holder = state == "running" && read.integer(10) != 0;
         asked_before = !read.is_null(11);
+        waits_detail = read.text(12);
     }
     if (is_finished(parse_state(state).value_or(State::pending))) {
         cancelled.skipped.push_back({id, why_not(state, waits_for)});
@@ -284,8 +288,12 @@ void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& r
     } else {
         cancelled.requested.push_back(id);
         if (asked_before) return;
-        Query(statements_, "UPDATE instances SET cancel_requested_at_ms=? WHERE seq=?", now(),
-              row.seq)
+        // To end is more than to pause.
+        Query(statements_,
+              "UPDATE instances SET cancel_requested_at_ms=?, "
+              "waits_for=iif(state='running',NULL,waits_for), "
+              "waits_detail=iif(state='queued',?,waits_detail) WHERE seq=?",
+              now(), or_null(not_before_in_line(waits_detail)), row.seq)
             .run();
         // One that queues has its turn before it.
         if (!living_holder && state != "queued") put_back_to_work(row);

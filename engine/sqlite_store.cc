@@ -207,6 +207,13 @@ class SqliteStore final : public Store {
             small_item_bytes);
     }
 
+    std::future<Operated> operate(OperateRequest operation) override {
+        const std::size_t bytes = operation.payload.size() + small_item_bytes;
+        return commits_->submit<Operated>(
+            [this, operation = std::move(operation)] { return transitions_.operate(operation); },
+            bytes);
+    }
+
     std::future<Purged> purge(PurgeRequest request) override {
         return commits_->submit<Purged>(
             [this, request = std::move(request)] { return transitions_.purge(request); },

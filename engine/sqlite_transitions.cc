@@ -53,6 +53,8 @@ SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
     any_breaker_ = Query(statements_, "SELECT 1 FROM breakers").next();
     any_priority_ = Query(statements_, "SELECT 1 FROM meta WHERE name='priorities'").next();
     any_run_ = Query(statements_, "SELECT 1 FROM meta WHERE name='runs'").next();
+    any_workflow_paused_ = true;
+    any_workflow_paused_ = !paused_workflows().empty();
     take_ownership(program);
 }
 
@@ -196,7 +198,8 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
     const bool queued = !instance.key.empty() && place == 0;
     const std::int64_t earliest =
         std::max(at + delay_of(instance).count(), instance.start_at_ms.value_or(at));
-    const bool running = claim && !queued && earliest <= at;
+    const bool running =
+        claim && !queued && earliest <= at && !is_workflow_paused(instance.workflow);
     std::optional<std::int64_t> due;
     if (!queued)
         due = running ? at + lease_ms_ : std::min(earliest, deadline_ms.value_or(earliest));
@@ -329,21 +332,29 @@ void SqliteTransitions::promote_next(const std::string& key) {
 }
 
 bool SqliteTransitions::promote_one(const std::string& key) {
-    Query next(statements_,
-               "SELECT seq, key_holders_max FROM instances WHERE key=? AND state='queued' "
-               "ORDER BY key_ticket LIMIT 1",
-               key);
-    if (!next.next()) return false;
-    const std::int64_t place = free_place(key, next.integer(1));
+    std::int64_t seq = 0, holders_max = 1;
+    std::string detail;
+    {
+        Query next(statements_,
+                   "SELECT seq, key_holders_max, waits_detail FROM instances WHERE key=? AND "
+                   "state='queued' ORDER BY key_ticket LIMIT 1",
+                   key);
+        if (!next.next()) return false;
+        seq = next.integer(0);
+        holders_max = next.integer(1);
+        detail = next.text(2);
+    }
+    const std::int64_t place = free_place(key, holders_max);
     if (place == 0) return false;
     // One that was started with a delay keeps its earliest time in waits_detail while it queues.
     Query(statements_,
           "UPDATE instances SET state='pending', "
-          "due_at_ms=max(?, coalesce(CAST(waits_detail AS INTEGER), 0)), waits_for=NULL, "
+          "due_at_ms=max(?, coalesce(CAST(? AS INTEGER), 0)), waits_for=NULL, "
           "waits_detail=NULL, key_ticket=NULL, holds_key=1, key_place=?, updated_at_ms=? "
           "WHERE seq=?",
-          now(), place, now(), next.integer(0))
+          now(), not_before_in_line(detail), place, now(), seq)
         .run();
+    if (is_paused_in_line(detail)) hold(seq, false);
     return true;
 }
 
@@ -374,13 +385,13 @@ bool SqliteTransitions::take_key(Row& row, const std::string& key) {
 
 Advanced SqliteTransitions::advance(const Advance& advance) {
     Row row;
-    bool asked_to_end = false, past_deadline = false;
+    bool asked_to_end = false, past_deadline = false, asked_to_pause = false;
     {
-        Query read(
-            statements_,
-            "SELECT id, key, holds_key, step, log_length, log_hash, cancel_requested_at_ms, "
-            "deadline_ms<=? FROM instances WHERE seq=? AND epoch=? AND owner=? AND state='running'",
-            now(), advance.instance, advance.epoch, owner_);
+        Query read(statements_,
+                   "SELECT id, key, holds_key, step, log_length, log_hash, cancel_requested_at_ms, "
+                   "deadline_ms<=?, waits_for='pause' FROM instances WHERE seq=? AND epoch=? AND "
+                   "owner=? AND state='running'",
+                   now(), advance.instance, advance.epoch, owner_);
         if (!read.next())
             throw StoreError(StoreError::Kind::fenced,
                              "the instance was claimed by someone else since");
@@ -389,6 +400,7 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
         asked_to_end = !read.is_null(6);
         const bool ends = advance.to && is_finished(advance.to->to) && !advance.continue_as;
         past_deadline = !asked_to_end && !ends && read.integer(7) != 0;
+        asked_to_pause = read.integer(8) != 0;
     }
     Advanced advanced;
     asked_to_end = (asked_to_end || past_deadline) && !advance.takes_back;
@@ -396,6 +408,10 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
     if (asked_to_end && begins_something(advance)) {
         advanced.cancelled = true;
         leave_as_asked(row);
+        return advanced;
+    }
+    if (asked_to_pause && begins_something(advance)) {
+        advanced.paused = true;
         return advanced;
     }
     const bool begins_update = advance.update && !advance.update->refused;
@@ -465,6 +481,8 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
             continue_as_new(row, *advance.continue_as);
         else
             apply(row, *advance.to);
+        const bool goes_on = !is_finished(advance.to->to) && advance.to->to != State::stuck;
+        if (asked_to_pause && goes_on) hold(row.seq, false);
         if (advance.to->claim_next) {
             ClaimResult next = claim({.limit = 1, .busy = 1, .flow = advance.flow});
             if (!next.claimed.empty()) advanced.next = std::move(next.claimed.front());

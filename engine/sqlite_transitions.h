@@ -3,6 +3,8 @@
 // batch is committed. This is the file to keep small: few transitions, each whole.
 #pragma once
 
+#include <set>
+
 #include "engine/breaker.h"
 #include "engine/bucket.h"
 #include "engine/clock.h"
@@ -14,6 +16,8 @@
 #include "engine/user_tables.h"
 
 namespace steplog {
+
+class StepLog;
 
 /// The keyed hashes of what an accept brings, made before the writer is reached.
 struct BodyHashes {
@@ -31,6 +35,11 @@ inline const FlowPolicy& policy_of(const std::shared_ptr<const FlowPolicy>& flow
     static const FlowPolicy defaults;
     return flow ? *flow : defaults;
 }
+
+/// How a queued instance's row says that it is to be held when its turn comes, and the earliest
+/// time that it has beside that; "": none.
+bool is_paused_in_line(std::string_view waits_detail);
+std::string not_before_in_line(const std::string& waits_detail);
 
 /// What the table signals knows of an instance that has ended; its log goes on telling of them.
 void delete_signals(Statements& statements, std::int64_t instance);
@@ -54,6 +63,7 @@ class SqliteTransitions {
     Signalled signal(const SignalRequest& request);
     Published published(const std::string& instance);
     Moved move(const MoveRequest& request);
+    Operated operate(const OperateRequest& operation);
     Purged purge(const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
@@ -85,6 +95,16 @@ class SqliteTransitions {
         std::string step;
         std::int64_t log_length = 0;
         Hash log_hash{};
+    };
+    // …and what a person is told of it.
+    struct Standing {
+        Row row;
+        std::string state, waits_for, waits_detail, code, workflow;
+        bool living_holder = false;
+        bool asked_to_end = false;
+        bool is_paused() const { return state == "sleeping" && waits_for == "pause"; }
+        /// Of a paused one: what it would be.
+        Json place() const;
     };
     struct Due;
     struct ScheduleRow;
@@ -138,7 +158,10 @@ class SqliteTransitions {
     std::vector<Due> read_due(int limit);
     bool claim_due(const ClaimRequest& request, ClaimResult& result);
     bool is_due(std::int64_t seq);
-    Claimed take(Due due);
+    Claimed take(const Due& due);
+    Claimed read_whole(const Due& due);
+    Claimed look_at(std::int64_t seq);
+    bool hold_paused(std::vector<Due>& due);
     void load_log(Claimed& claimed, const Due& due);
     void make_stuck(const Due& due, const std::string& code, const std::string& message);
 
@@ -168,6 +191,24 @@ class SqliteTransitions {
     void settle_decided_once_key(const Row& row, const StepDecision& decision);
     void put_back_to_work(Row& row);
     std::string move_one(const std::string& id, const MoveRequest& request, Moved& moved);
+    std::string operate_on(const std::string& id, const OperateRequest& operation,
+                           Operated& operated);
+    std::optional<Standing> find_standing(const std::string& id);
+    void audit_operation(const OperateRequest& operation, const Standing& at);
+    bool is_workflow_paused(const std::string& workflow);
+    std::set<std::string> paused_workflows();
+    void hold(std::int64_t seq, bool with_its_workflow);
+    void let_go_on(std::int64_t seq, const Json& place);
+    std::string pause_one(Standing& at, const OperateRequest& operation, Operated& operated);
+    std::string unpause_one(Standing& at, const OperateRequest& operation, Operated& operated);
+    std::string pause_workflow(const std::string& workflow, const OperateRequest& operation);
+    std::string unpause_workflow(const std::string& workflow, const OperateRequest& operation);
+    std::string edit(Standing& at, const OperateRequest& operation, Operated& operated);
+    std::string fork_one(Standing& at, const OperateRequest& operation, Operated& operated);
+    std::string free_fork_id(const std::string& id);
+    Row insert_fork(const Standing& at, const Claimed& whole, const std::string& id);
+    void copy_log(Row& fresh, const std::vector<Entry>& entries, StepLog& log, std::int64_t before);
+    void forget_arrival(const Row& row, std::int64_t arrived);
     int purge_instances(std::int64_t finished_before_ms, int limit);
     void forget_bodies_for(const std::vector<std::int64_t>& instances);
     int purge_events(std::int64_t received_before_ms, int limit);
@@ -241,13 +282,14 @@ class SqliteTransitions {
     const Hash payload_hash_key_;
     const std::int64_t lease_ms_;
     std::int64_t owner_ = 0;
-    bool any_breaker_ = false;         // there may be rows in breakers: only then are they asked
-    bool any_slot_ = false;            // there may be rows in slots
-    bool any_rate_ = false;            // there may be rows in rates, or who is parked at one
-    bool any_debounce_ = false;        // there may be rows in debounces
-    bool any_priority_ = false;        // there may be instances with one
-    bool any_run_ = false;             // there may be ids with several runs
-    bool anything_forgotten_ = false;  // ids may stand as hashes: look for those too
+    bool any_breaker_ = false;          // there may be rows in breakers: only then are they asked
+    bool any_slot_ = false;             // there may be rows in slots
+    bool any_rate_ = false;             // there may be rows in rates, or who is parked at one
+    bool any_debounce_ = false;         // there may be rows in debounces
+    bool any_priority_ = false;         // there may be instances with one
+    bool any_run_ = false;              // there may be ids with several runs
+    bool any_workflow_paused_ = false;  // there may be rows of paused workflows in meta
+    bool anything_forgotten_ = false;   // ids may stand as hashes: look for those too
     std::vector<Restore> restores_;
     std::optional<Restored> restored_;
 };

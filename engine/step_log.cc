@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/digest.h"
+#include "engine/entries.h"
 #include "engine/restore.h"
 
 namespace steplog {
@@ -112,11 +113,23 @@ void StepRecord::lose(std::int64_t since_ms) {
     lost_since_ms = lost_since_ms == 0 ? since_ms : std::min(lost_since_ms, since_ms);
 }
 
+void StepRecord::ask_anew() {
+    if (status == Status::completed || in_doubt) return;
+    request.reset();
+    if (number == 0) return;
+    ++generation;
+    key_since_ms = 0;
+}
+
 StepLog::StepLog(const std::vector<Entry>& entries) {
     for (const Entry& entry : entries) apply(entry);
 }
 
 void StepLog::apply(const Entry& entry) {
+    if (is_edited_input(entry)) {
+        for (auto& [name, record] : steps) record.ask_anew();
+        return;
+    }
     if (entry.kind == EntryKind::resumed) {
         ++resumes;
         resumed_at = entry.n;

@@ -30,6 +30,8 @@ struct StepRecord {
     void apply(const Entry& entry);
     /// A restore: whatever is not finished here may be finished in the history that was lost.
     void lose(std::int64_t since_ms);
+    /// The instance has another input: what it asks for next may be something else.
+    void ask_anew();
 
   private:
     bool doubt_before_ = false;

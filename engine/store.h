@@ -268,6 +268,7 @@ struct Advanced {
     std::optional<OnceVerdict> once;
     bool queued = false;  // take_key: another instance holds it, this one queues and must suspend
     bool cancelled = false;  // it was asked to end and has ended: nothing was begun, suspend
+    bool paused = false;     // a person pauses it: nothing was begun, suspend
     std::optional<Awaited> awaited;     // `waiting`: the instance waits now, suspend
     std::optional<ChildEnd> child_end;  // await_child without it: the instance waits now, suspend
     /// The provider's breaker is open, as many of its steps run as may, its rate makes this one
@@ -434,6 +435,42 @@ struct ProviderChanged {
     std::int64_t parked = 0;   // instances that wait for this provider now
 };
 
+/// What a person does to instances beside resuming, cancelling, moving them and deciding about
+/// their steps. Ids are exact here; the commands resolve shortened ones.
+struct OperateRequest {
+    enum class Kind {
+        pause,             // it begins nothing more, and keeps its place
+        unpause,           // it stands again where it stood; what has come due meanwhile is due
+        pause_workflow,    // nothing of these workflows is claimed
+        unpause_workflow,  // what waited for that is due
+        edit,              // `payload` is the input of a stuck instance from now on
+        fork               // a new instance has what was finished before `step`, and goes on there
+    } kind = Kind::pause;
+    std::vector<std::string> ids = {};  // of instances; where a workflow is paused: of workflows
+    std::string step = {};
+    std::string payload = {};       // JSON text, at most operation_bytes_max
+    std::string new_id = {};        // of fork
+    bool cancel_old = false;        // of fork: the old one ends, and takes nothing back
+    std::string actor = "unknown";  // for the audit: "uid:1000"
+    std::string reason = {};        // for the audit
+};
+
+/// Limit on an input that a person brings.
+inline constexpr std::size_t operation_bytes_max = 256 * 1024;
+
+/// The kinds, spelled as the commands and the audit have them.
+std::string_view to_string(OperateRequest::Kind);
+/// The inverse; nothing for a word that is not one.
+std::optional<OperateRequest::Kind> parse_operation_kind(std::string_view);
+
+/// What an operation has done.
+struct Operated {
+    std::vector<std::string> ids;        // it was done to; of fork: the new instance
+    std::vector<std::string> requested;  // of pause: run now, and pause before they begin another
+                                         // step
+    std::vector<Resumed::Skipped> skipped;
+};
+
 /// Event ids are kept at least so long whatever a purge asks for: whoever sends events lists them,
 /// and sends them again by hand, for 30 days (docs.stripe.com/api/events).
 inline constexpr Ms events_kept_min = std::chrono::hours(24 * 30);
@@ -547,6 +584,11 @@ class Store {
     /// other stands where it stood. What runs, has ended, or is at that version is skipped with a
     /// reason.
     virtual std::future<Moved> move(MoveRequest request) = 0;
+
+    /// Does what OperateRequest::Kind says, to each of the ids in turn, in one transaction with an
+    /// audit row for each; what stands otherwise than the kind wants is skipped with a reason that
+    /// says what to do. Fails with StoreError::constraint when the operation itself is not valid.
+    virtual std::future<Operated> operate(OperateRequest operation) = 0;
 
     /// Deletes finished instances with their log and payloads, and inbox rows whose instance is
     /// gone. What a person asked for is audited in the same transaction. Once keys stay.

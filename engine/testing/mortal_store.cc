@@ -78,6 +78,10 @@ std::future<Published> MortalStore::published(std::string instance) {
 std::future<Moved> MortalStore::move(MoveRequest request) {
     return around("moving", [&] { return store_.move(std::move(request)); });
 }
+std::future<Operated> MortalStore::operate(OperateRequest operation) {
+    const std::string what = "operating: " + std::string(to_string(operation.kind));
+    return around(what, [&] { return store_.operate(std::move(operation)); });
+}
 std::future<Purged> MortalStore::purge(PurgeRequest request) {
     return around("purging", [&] { return store_.purge(std::move(request)); });
 }

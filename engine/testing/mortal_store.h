@@ -47,6 +47,7 @@ class MortalStore : public Store {
     std::future<Signalled> signal(SignalRequest request) override;
     std::future<Published> published(std::string instance) override;
     std::future<Moved> move(MoveRequest request) override;
+    std::future<Operated> operate(OperateRequest operation) override;
     std::future<Purged> purge(PurgeRequest request) override;
     std::future<Forgotten> forget(ForgetRequest request) override;
     std::future<bool> sweep(bool rewrite) override;

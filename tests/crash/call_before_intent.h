@@ -65,6 +65,9 @@ class CallBeforeIntent : public Store {
     std::future<Moved> move(MoveRequest request) override {
         return store_.move(std::move(request));
     }
+    std::future<Operated> operate(OperateRequest operation) override {
+        return store_.operate(std::move(operation));
+    }
     std::future<Purged> purge(PurgeRequest request) override {
         hand_in();
         return store_.purge(std::move(request));

@@ -111,6 +111,7 @@ class PowerLossDuringAnOrder : public ::testing::Test {
               "SELECT id||'|'||coalesce(instance,'') FROM events ORDER BY seq",
               "SELECT id||'|'||coalesce(data_key_id,'') FROM payloads ORDER BY id",
               "SELECT id||'|'||wrapping_key_id FROM data_keys ORDER BY id",
+              "SELECT name FROM meta WHERE name LIKE 'paused_workflow:%'",
               "SELECT actor||'|'||action||'|'||target||'|'||detail FROM audit ORDER BY seq"}) {
             SQLite::Statement rows(reader, query);
             while (rows.executeStep()) text += rows.getColumn(0).getString() + "\n";
@@ -348,6 +349,56 @@ TEST_F(PowerLossDuringAnOrder, PausesAProviderAndLetsItGo) {
                     .get()
                     .refused.empty();
         return false;
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, PausesAllThatWereNamedOrNone) {
+    expect_whole_orders("pause", [](Store& store) {
+        return !store
+                    .operate({.kind = OperateRequest::Kind::pause,
+                              .ids = {"w/asleep", "w/behind"},
+                              .actor = "uid:1",
+                              .reason = "wait"})
+                    .get()
+                    .ids.empty();
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, PausesAWorkflow) {
+    expect_whole_orders("pause a workflow", [](Store& store) {
+        return !store
+                    .operate({.kind = OperateRequest::Kind::pause_workflow,
+                              .ids = {"w"},
+                              .actor = "uid:1"})
+                    .get()
+                    .ids.empty();
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, EditsAnInput) {
+    expect_whole_orders("edit", [this](Store& store) {
+        if (told().find("uid:1|edit|w/stuck1") != std::string::npos) return false;
+        return !store
+                    .operate({.kind = OperateRequest::Kind::edit,
+                              .ids = {"w/stuck1"},
+                              .payload = "\"" + std::string(3000, '!') + "\"",
+                              .actor = "uid:1"})
+                    .get()
+                    .ids.empty();
+    });
+}
+
+TEST_F(PowerLossDuringAnOrder, ForksAndEndsTheOldOneTogether) {
+    expect_whole_orders("fork", [](Store& store) {
+        return !store
+                    .operate({.kind = OperateRequest::Kind::fork,
+                              .ids = {"w/stuck2"},
+                              .step = "s",
+                              .new_id = "w/again",
+                              .cancel_old = true,
+                              .actor = "uid:1"})
+                    .get()
+                    .ids.empty();
     });
 }
 

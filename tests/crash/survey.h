@@ -87,7 +87,7 @@ class Surveyor {
              "key_place HAVING count(*)>1)"},
             {"unfinished instances that nothing will continue",
              "SELECT count(*) FROM instances WHERE state IN ('pending','running','sleeping') AND "
-             "due_at_ms IS NULL"},
+             "due_at_ms IS NULL AND waits_for IS NOT 'pause'"},
             {"steps completed without a start",
              "SELECT count(*) FROM entries e WHERE kind='completed' AND NOT EXISTS (SELECT 1 FROM "
              "entries s "

@@ -79,6 +79,15 @@ void Simulation::perform(const Act& act) {
                 move(then, true);
             };
             return work(2);
+        case ActKind::pause:
+            if (dice.below(2)) return pause(dice, false);
+            outside_.interlude = [this, luck = dice.next()] {
+                Dice then(luck);
+                pause(then, then.below(3) > 0);
+            };
+            return work(2);
+        case ActKind::edit:
+            return edit(dice);
         case ActKind::purge:
             return purge(dice);
         case ActKind::fill_disk:
@@ -423,6 +432,59 @@ void Simulation::remember_ended() {
     for (const auto& [seq, instance] : watch_.truth().instances())
         if (instance.finished_at_ms && !is_forgotten_name(instance.id))
             ended_[instance.id] = instance;
+}
+
+void Simulation::operate(OperateRequest operation) {
+    operation.actor = "somebody";
+    try {
+        const Operated operated = life_->engine().operate(std::move(operation));
+        played_.operated += static_cast<int>(operated.ids.size() + operated.requested.size());
+    } catch (const StoreError& error) {
+        failed(error);
+    }
+}
+
+void Simulation::pause(Dice& dice, bool running) {
+    using Kind = OperateRequest::Kind;
+    const bool opposite = dice.below(3) == 0;
+    if (!running && dice.below(3) == 0) {
+        const char* workflow = dice.below(2) ? "errand" : "errand_for_people";
+        return operate({.kind = opposite ? Kind::unpause_workflow : Kind::pause_workflow,
+                        .ids = {dice.below(4) ? workflow : "provision_customer"}});
+    }
+    OperateRequest operation{.kind = opposite ? Kind::unpause : Kind::pause};
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (running && instance.state == State::running) operation.ids.push_back(instance.id);
+    for (auto left = 1 + dice.below(3); left > 0; --left)
+        operation.ids.push_back(dice.below(20) ? any_instance(dice) : "nobody");
+    if (dice.below(2)) operation.reason = fmt::format("reason {}", dice.below(10));
+    operate(std::move(operation));
+}
+
+// The plan stays what it was: only that it is another input is asked for.
+void Simulation::edit(Dice& dice) {
+    std::vector<std::string> stuck;
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        if (instance.state == State::stuck) stuck.push_back(instance.id);
+    const bool any = stuck.empty() || dice.below(8) == 0;
+    const std::string id = any ? any_instance(dice) : stuck[dice.below(stuck.size())];
+    const ReferenceInstance* instance = watch_.truth().find(id);
+    const auto errand = instance ? errand_of(*instance) : std::nullopt;
+    if (!errand) return;
+    Json plan = errand->plan;
+    plan["edited"] = dice.below(1000);
+    operate({.kind = OperateRequest::Kind::edit, .ids = {id}, .payload = plan.dump()});
+}
+
+void Simulation::unpause_all() {
+    OperateRequest operation{.kind = OperateRequest::Kind::unpause};
+    for (const auto& [seq, instance] : watch_.truth().instances())
+        operation.ids.push_back(instance.id);
+    operate(std::move(operation));
+    OperateRequest workflows{.kind = OperateRequest::Kind::unpause_workflow};
+    for (const auto& [workflow, since_ms] : watch_.truth().paused_workflows())
+        workflows.ids.push_back(workflow);
+    operate(std::move(workflows));
 }
 
 // By the engine, which knows the versions, or by a store that knows none, as with the server down.

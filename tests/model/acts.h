@@ -55,6 +55,10 @@ class Simulation {
     void cancel(Dice& dice, bool running);
     void send(Dice& dice, bool running);
     void move(Dice& dice, bool running);
+    void pause(Dice& dice, bool running);
+    void edit(Dice& dice);
+    void operate(OperateRequest operation);
+    void unpause_all();
     void purge(Dice& dice);
     void rotate_keys(Dice& dice);
     void sweep(Dice& dice);

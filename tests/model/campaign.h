@@ -12,7 +12,7 @@ namespace steplog::testing {
 
 struct SimulationTally {
     int seeds = 0, lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0,
-        decided = 0, forgotten = 0, effects = 0;
+        decided = 0, operated = 0, forgotten = 0, effects = 0;
     std::int64_t store_calls = 0;
     double seconds = 0;
     std::uint64_t bad_seed = 0;
@@ -22,11 +22,12 @@ struct SimulationTally {
     std::string text() const {
         return fmt::format(
             "{} seeds, {:.0f} a second: {} lives, {} ended by power or disk, {} take-overs, {} "
-            "instances, {} of them cancelled, {} signals, {} steps decided by people, {} customers "
+            "instances, {} of them cancelled, {} signals, {} steps decided by people, {} pauses "
+            "and edits, {} customers "
             "forgotten, {} effects, {} "
             "operations compared",
             seeds, seeds / seconds, lives, cuts, take_overs, instances, cancelled, signals, decided,
-            forgotten, effects, store_calls);
+            operated, forgotten, effects, store_calls);
     }
 };
 
@@ -44,6 +45,7 @@ inline SimulationTally simulate(Stage& stage, std::uint64_t first_seed, std::uin
         tally.cancelled += played.cancelled;
         tally.signals += played.signals;
         tally.decided += played.decided;
+        tally.operated += played.operated;
         tally.forgotten += played.forgotten;
         tally.effects += played.effects;
         tally.store_calls += played.store_calls;

@@ -386,11 +386,17 @@ std::string Comparison::of_versions(const Reference& reference) {
 std::string Comparison::of_the_rest(const Reference& reference) {
     SQLite::Statement& row_of_all = query(
         "SELECT (SELECT max(id) FROM owners), (SELECT count(*) FROM audit), "
-        "coalesce((SELECT value FROM meta WHERE name='last_ticket'), 0)");
+        "coalesce((SELECT value FROM meta WHERE name='last_ticket'), 0), (SELECT "
+        "group_concat(substr(name,17)||' '||value) FROM (SELECT name, value FROM meta WHERE name "
+        "LIKE 'paused_workflow:%' ORDER BY name))");
     row_of_all.executeStep();
     Row row(row_of_all, "the file");
     row.expect("owner", reference.owners()).expect("audit rows", reference.audited());
     row.expect("last ticket", reference.tickets());
+    std::vector<std::string> paused;
+    for (const auto& [workflow, since_ms] : reference.paused_workflows())
+        paused.push_back(fmt::format("{} {}", workflow, since_ms));
+    row.expect("paused workflows", or_null(fmt::format("{}", fmt::join(paused, ","))));
     return row.difference;
 }
 

@@ -32,6 +32,7 @@ void Simulation::finish() {
             life_->store()
                 .change_provider({.kind = ProviderChange::Kind::unpause, .provider = provider})
                 .get();
+    unpause_all();
     // Whoever sends events sends them until they are acknowledged.
     for (std::size_t n = 0; watch_.clean() && purchase_ && n < purchase_->events(); ++n)
         deliver_purchase_event(n);

@@ -314,7 +314,7 @@ std::optional<Errand> errand_of(const ReferenceInstance& instance) {
     Errand errand;
     errand.id = instance.id;
     errand.workflow = instance.workflow;
-    errand.body = instance.input.value_or("");
+    errand.body = instance.input_in_force().value_or("");
     errand.plan = Json::parse(errand.body, nullptr, false);
     if (errand.plan.is_discarded()) errand.plan = {{"steps", Json::array()}};
     errand.plan = planned_for(errand.id, std::move(errand.plan));
@@ -341,7 +341,8 @@ NewInstance Errand::new_instance() const {
             .debounce = debounce,
             .deadline = deadline,
             .priority = priority,
-            .key_conflict = by_hand ? key_conflict : KeyConflict::queue};
+            .key_conflict = by_hand ? key_conflict : KeyConflict::queue,
+            .actor = by_hand ? "somebody" : ""};
 }
 
 std::optional<PlannedStep> Errand::step(const std::string& name) const {

@@ -41,6 +41,9 @@ class Forwarding : public Store {
     std::future<Moved> move(MoveRequest request) override {
         return store_.move(std::move(request));
     }
+    std::future<Operated> operate(OperateRequest operation) override {
+        return store_.operate(std::move(operation));
+    }
     std::future<Purged> purge(PurgeRequest request) override {
         return store_.purge(std::move(request));
     }
@@ -83,7 +86,9 @@ class MistakenEngine : public Forwarding {
     std::future<Advanced> advance(Advance advance) override {
         if (mistake_ == Mistake::keeps_outcomes_to_itself && advance.lazy) return pretended();
         distort(advance);
-        if (mistake_ == Mistake::goes_on_when_cancelled && !advance.lazy && !advance.to)
+        const bool is_deaf =
+            mistake_ == Mistake::goes_on_when_cancelled || mistake_ == Mistake::goes_on_when_paused;
+        if (is_deaf && !advance.lazy && !advance.to)
             return deaf(store_.advance(std::move(advance)));
         return store_.advance(std::move(advance));
     }
@@ -95,12 +100,13 @@ class MistakenEngine : public Forwarding {
         return promise.get_future();
     }
 
-    // Does not hear that the instance has ended instead.
-    static std::future<Advanced> deaf(std::future<Advanced> answer) {
+    // Does not hear that the instance has ended, or rests, instead.
+    std::future<Advanced> deaf(std::future<Advanced> answer) const {
         std::promise<Advanced> promise;
         try {
             Advanced advanced = answer.get();
-            advanced.cancelled = false;
+            if (mistake_ == Mistake::goes_on_when_cancelled) advanced.cancelled = false;
+            if (mistake_ == Mistake::goes_on_when_paused) advanced.paused = false;
             promise.set_value(std::move(advanced));
         } catch (...) {
             promise.set_exception(std::current_exception());
@@ -172,6 +178,16 @@ class MistakenStore : public Forwarding {
         store_.change_schedule(std::move(change)).wait();
         return changed;
     }
+    std::future<Operated> operate(OperateRequest operation) override {
+        auto operated = store_.operate(operation);
+        if (mistake_ != Mistake::pauses_no_instance ||
+            operation.kind != OperateRequest::Kind::pause)
+            return operated;
+        operated.wait();
+        operation.kind = OperateRequest::Kind::unpause;
+        store_.operate(std::move(operation)).wait();
+        return operated;
+    }
     std::future<Forgotten> forget(ForgetRequest request) override {
         Forgotten forgotten = store_.forget(std::move(request)).get();
         memory_.forgotten.insert(forgotten.words.begin(), forgotten.words.end());
@@ -213,11 +229,13 @@ const char* to_string(Mistake mistake) {
                                                                 "outcomes kept to itself",
                                                                 "going on when cancelled",
                                                                 "versions not compared",
+                                                                "going on when paused",
                                                                 "epochs ignored",
                                                                 "duplicates not folded",
                                                                 "children abandoned",
                                                                 "who was forgotten not known",
-                                                                "schedules not paused"};
+                                                                "schedules not paused",
+                                                                "instances not paused"};
     return words.at(static_cast<std::size_t>(mistake));
 }
 

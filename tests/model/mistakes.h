@@ -27,14 +27,16 @@ enum class Mistake {
     keeps_outcomes_to_itself,
     goes_on_when_cancelled,
     compares_no_versions,
+    goes_on_when_paused,
     // between the watched store and its file: something else is written
     ignores_epochs,
     folds_no_duplicates,
     abandons_children,
     knows_nobody_forgotten,
-    pauses_nothing
+    pauses_nothing,
+    pauses_no_instance
 };
-inline constexpr int mistakes = static_cast<int>(Mistake::pauses_nothing) + 1;
+inline constexpr int mistakes = static_cast<int>(Mistake::pauses_no_instance) + 1;
 
 const char* to_string(Mistake mistake);
 

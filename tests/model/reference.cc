@@ -49,6 +49,14 @@ bool ReferenceInstance::finished(const std::string& step_name) const {
     });
 }
 
+std::optional<std::string> ReferenceInstance::input_in_force() const {
+    std::optional<std::string> newest = input;
+    for (const ReferenceEntry& entry : log)
+        if (entry.kind == EntryKind::recorded && parse_stored(entry.data).contains("edited"))
+            newest = entry.payload;
+    return newest;
+}
+
 bool ReferenceEntry::says_the_same(const ReferenceEntry& other) const {
     return step == other.step && kind == other.kind && attempt == other.attempt &&
            generation == other.generation && at_ms == other.at_ms && data == other.data &&
@@ -136,6 +144,7 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
         sealed_by = seal_for(event && !event->subject.empty() ? event->subject
                              : instance                       ? instance->key
                                                               : "");
+    if (instance && !there) audited_ += !instance->actor.empty();
     Instance* waiting = instance && !there ? find_debounced(*instance, now_ms) : nullptr;
     if (waiting) {
         accepted.instance = waiting->seq;
@@ -203,7 +212,7 @@ Accepted Reference::start(std::int64_t owner, std::int64_t now_ms, const NewInst
         instance.waits_for = WaitsFor::key;
         instance.ticket = ++tickets_;
         if (earliest_ms > now_ms) instance.waits_detail = std::to_string(earliest_ms);
-    } else if (claim && earliest_ms <= now_ms) {
+    } else if (claim && earliest_ms <= now_ms && !paused_.contains(wanted.workflow)) {
         instance.state = State::running;
         instance.owner = owner;
         instance.epoch = 1;
@@ -259,7 +268,7 @@ Claimed Reference::hand_over(const Instance& instance) const {
     claimed.created_at_ms = instance.created_at_ms;
     claimed.deadline_ms = instance.deadline_ms;
     claimed.priority = instance.priority;
-    claimed.input = instance.input;
+    claimed.input = instance.input_in_force();
     for (const ReferenceEntry& entry : instance.log)
         claimed.log.push_back({static_cast<std::int64_t>(claimed.log.size()) + 1, entry.step,
                                entry.kind, entry.attempt, entry.generation, entry.at_ms,
@@ -323,6 +332,17 @@ bool Reference::claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRe
         return !ends && deaths(instance) >= deaths_until_alone &&
                deaths(instance) < deaths_until_stuck;
     };
+    const bool paused =
+        std::erase_if(due, [&](Instance* instance) {
+            const bool ends = instance->cancel_requested_at_ms && !can_take_back(*instance);
+            const bool asked = instance->state == State::running && instance->waits_for;
+            if (ends || deaths(*instance) >= deaths_until_stuck ||
+                (!asked && !paused_.contains(instance->workflow)))
+                return false;
+            instance->deaths = deaths(*instance);
+            hold(*instance, now_ms, !asked);
+            return true;
+        }) > 0;
     result.solo = std::any_of(due.begin(), due.end(), [&](Instance* i) { return suspect(*i); });
     bool parked = false;
     for (Instance* instance : due) {
@@ -368,7 +388,7 @@ bool Reference::claim_due(std::int64_t owner, std::int64_t now_ms, const ClaimRe
         else
             result.claimed.back().gave_up_on = parked_for;
     }
-    return parked && result.claimed.empty() && !result.solo;
+    return (parked || paused) && result.claimed.empty() && !result.solo;
 }
 
 ClaimResult Reference::claim(std::int64_t owner, std::int64_t now_ms, const ClaimRequest& request) {
@@ -440,6 +460,11 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
     if (asked_to_end && begins_something(advance)) {
         advanced.cancelled = true;
         leave_as_asked(instance, now_ms, "");
+        return advanced;
+    }
+    const bool asked_to_pause = instance.waits_for == WaitsFor::pause;
+    if (asked_to_pause && begins_something(advance)) {
+        advanced.paused = true;
         return advanced;
     }
     if (advance.update && !may_update(*advance.update, advanced)) return advanced;
@@ -514,6 +539,8 @@ Advanced Reference::advance(std::int64_t owner, std::int64_t now_ms, const Advan
         continue_as_new(instance, now_ms, *advance.continue_as);
     else
         move(instance, now_ms, *advance.to);
+    if (asked_to_pause && !is_finished(advance.to->to) && advance.to->to != State::stuck)
+        hold(instance, now_ms, false);
     if (!advance.to->claim_next) return advanced;
     ClaimResult next = claim(owner, now_ms, {.limit = 1, .busy = 1, .flow = advance.flow});
     if (!next.claimed.empty()) advanced.next = std::move(next.claimed.front());

@@ -65,6 +65,9 @@ struct ReferenceInstance {
     std::optional<OnParentClose> on_parent_close;
 
     bool finished(const std::string& step_name) const;
+    /// The newest that a person gave it, else the one that was accepted.
+    std::optional<std::string> input_in_force() const;
+    bool is_paused() const { return state == State::sleeping && waits_for == WaitsFor::pause; }
 };
 
 struct ReferenceEvent {
@@ -146,6 +149,7 @@ class Reference {
     StepDecided decide(std::int64_t now_ms, const StepDecision& decision);
     Published published(const std::string& instance) const;
     Moved move(std::int64_t owner, std::int64_t now_ms, const MoveRequest& request);
+    Operated operate(std::int64_t owner, std::int64_t now_ms, const OperateRequest& operation);
     Purged purge(std::int64_t now_ms, const PurgeRequest& request);
     Forgotten forget(const ForgetRequest& request);
     Rotated rotate_keys(const RotateRequest& request);
@@ -172,6 +176,7 @@ class Reference {
     std::optional<std::int64_t> next_schedule_due_ms() const;
     /// In the order in which they were made.
     const std::vector<ReferenceDataKey>& data_keys() const { return data_keys_; }
+    const std::map<std::string, std::int64_t>& paused_workflows() const { return paused_; }
     std::int64_t owners() const { return owners_; }
     std::int64_t tickets() const { return tickets_; }
     std::int64_t audited() const { return audited_; }
@@ -224,6 +229,14 @@ class Reference {
     std::string resume_one(Instance& instance, std::int64_t now_ms, const ResumeRequest& request);
     void cancel_one(const std::string& id, std::int64_t now_ms, const CancelRequest& request,
                     Cancelled& cancelled);
+    bool operate_on(const std::string& id, std::int64_t now_ms, const OperateRequest& operation,
+                    Operated& operated);
+    bool pause(Instance& instance, std::int64_t now_ms, Operated& operated);
+    static bool unpause(Instance& instance, std::int64_t now_ms, Operated& operated);
+    bool edit(Instance& instance, std::int64_t now_ms, const OperateRequest& operation);
+    void unpause_workflow(const std::string& workflow, std::int64_t now_ms);
+    static void hold(Instance& instance, std::int64_t now_ms, bool with_its_workflow);
+    static void let_go_on(Instance& instance, std::int64_t now_ms);
     bool goes_with_retention(const Instance& instance, std::int64_t finished_before_ms) const;
     void find_by_name(const std::string& name, bool is_customer, Traces& traces) const;
     void find_data_keys(const std::string& subject, Traces& traces) const;
@@ -288,7 +301,8 @@ class Reference {
     Rates rates_;
     std::map<std::string, ReferenceVersion> versions_;
     Debounces debounces_;
-    std::map<std::string, Breaker> breakers_;  // by provider; those that are not blank
+    std::map<std::string, Breaker> breakers_;     // by provider; those that are not blank
+    std::map<std::string, std::int64_t> paused_;  // workflows, and since when
     std::string master_;
     std::int64_t acting_ = 0;  // whose operation this is: an owner
     std::int64_t last_seq_ = 0, owners_ = 0, tickets_ = 0, audited_ = 0;

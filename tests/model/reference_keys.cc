@@ -69,12 +69,15 @@ void Reference::pass_on(const std::string& key, std::int64_t now_ms) {
         next->holds_key = true;
         next->state = State::pending;
         next->due_at_ms = now_ms;
+        const bool paused = next->waits_detail.starts_with("paused ");
+        if (paused) next->waits_detail = next->waits_detail.substr(7);
         if (!next->waits_detail.empty())
             next->due_at_ms = std::max(now_ms, std::stol(next->waits_detail));
         next->waits_for.reset();
         next->waits_detail.clear();
         next->ticket.reset();
         next->updated_at_ms = now_ms;
+        if (paused) hold(*next, now_ms, false);
     }
 }
 

@@ -152,6 +152,9 @@ void Reference::cancel_one(const std::string& id, std::int64_t now_ms, const Can
         cancelled.requested.push_back(id);
         if (instance.cancel_requested_at_ms) return;
         instance.cancel_requested_at_ms = now_ms;
+        if (runs) instance.waits_for.reset();
+        if (instance.waits_detail.starts_with("paused "))
+            instance.waits_detail = instance.waits_detail.substr(7);
         asked_to_end_[id] = std::move(said);
         if (!runs && instance.state != State::queued) put_back_to_work(instance, now_ms);
     } else {

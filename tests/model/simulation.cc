@@ -29,6 +29,8 @@ constexpr std::array<int, act_kinds> weights = {
     3,   // cancel
     6,   // send
     2,   // move
+    4,   // pause
+    2,   // edit
     2,   // purge
     2,   // fill_disk
     2,   // fail_disk
@@ -81,6 +83,8 @@ const char* to_string(ActKind kind) {
                                                                  "cancel",
                                                                  "send",
                                                                  "move",
+                                                                 "pause",
+                                                                 "edit",
                                                                  "purge",
                                                                  "fill the disk",
                                                                  "fail the disk",

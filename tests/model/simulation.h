@@ -31,6 +31,8 @@ enum class ActKind {
     cancel,  // what waits ends now; what runs is asked to, half of the time within an effect
     send,    // a letter to some instance, half of the time within an effect
     move,    // to another version, sometimes one that no program has
+    pause,   // an instance or a workflow, or the opposite; half of the time within an effect
+    edit,    // another input for one that is stuck
     purge,
     fill_disk,
     fail_disk,  // an operation of the disk fails, and with it the process
@@ -69,7 +71,7 @@ struct Played {
     std::vector<std::string> findings;
     std::vector<std::string> story;  // when it was told
     int lives = 0, cuts = 0, take_overs = 0, instances = 0, cancelled = 0, signals = 0, decided = 0,
-        forgotten = 0, effects = 0;
+        operated = 0, forgotten = 0, effects = 0;
     std::int64_t store_calls = 0;
     bool clean() const { return findings.empty(); }
 };

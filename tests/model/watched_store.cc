@@ -93,13 +93,14 @@ std::string said(const std::optional<ChildEnd>& end) {
 }
 
 std::string said(const Advanced& advanced) {
-    std::string text =
-        "awaited " + said(advanced.awaited) + " child " + said(advanced.child_end) + " " +
-        fmt::format(
-            "queued {} held back {} superseded by {} cancelled {} "
-            "once [{}] next {}",
-            advanced.queued, said(advanced.held_back), advanced.superseded_by.value_or(0),
-            advanced.cancelled, advanced.once ? said(*advanced.once) : "", said(advanced.next));
+    std::string text = "awaited " + said(advanced.awaited) + " child " + said(advanced.child_end) +
+                       " " +
+                       fmt::format(
+                           "queued {} held back {} superseded by {} cancelled {} paused {} "
+                           "once [{}] next {}",
+                           advanced.queued, said(advanced.held_back),
+                           advanced.superseded_by.value_or(0), advanced.cancelled, advanced.paused,
+                           advanced.once ? said(*advanced.once) : "", said(advanced.next));
     for (const Entry& entry : advanced.written) text += "\n    " + said(entry);
     return text + said(advanced.schedules) + said(advanced.breakers);
 }
@@ -142,6 +143,16 @@ std::string said(const Moved& moved) {
 std::string said(const Renewed& renewed) {
     return fmt::format("lost {} asked to end {}", fmt::join(renewed.lost, " "),
                        fmt::join(renewed.asked_to_end, " "));
+}
+
+std::string said(const Operated& operated) {
+    std::string text = "done to";
+    for (const std::string& id : operated.ids) text += " " + id;
+    text += ", asked";
+    for (const std::string& id : operated.requested) text += " " + id;
+    text += ", skipped";
+    for (const Resumed::Skipped& skipped : operated.skipped) text += " " + skipped.id;
+    return text;
 }
 
 std::string said(const Purged& purged) {
@@ -430,6 +441,18 @@ std::future<Moved> WatchedStore::move(MoveRequest request) {
         std::move(what), std::move(real),
         [this, request = std::move(request)](Reference& r) {
             return r.move(owner_, watch_.now_ms(), request);
+        },
+        false);
+}
+
+std::future<Operated> WatchedStore::operate(OperateRequest operation) {
+    auto real = real_.operate(operation);
+    std::string what = fmt::format("{} {}", to_string(operation.kind), operation.step);
+    for (const std::string& id : operation.ids) what += " " + id;
+    return hand_in<Operated>(
+        std::move(what), std::move(real),
+        [this, operation = std::move(operation)](Reference& r) {
+            return r.operate(owner_, watch_.now_ms(), operation);
         },
         false);
 }

@@ -28,6 +28,7 @@ class WatchedStore : public Store {
     std::future<StepDecided> decide(StepDecision decision) override;
     std::future<Published> published(std::string instance) override;
     std::future<Moved> move(MoveRequest request) override;
+    std::future<Operated> operate(OperateRequest operation) override;
     std::future<Signalled> signal(SignalRequest request) override;
     std::future<Rotated> rotate_keys(RotateRequest request) override;
     /// Changes nothing that the reference knows.

@@ -388,7 +388,7 @@ TEST_F(AdminProgram, PausesAProviderAndLetsItGo) {
     EXPECT_EQ(json({"unpause", "--provider", "bank"}),
               Json({{"provider", "bank"}, {"done", "unpause"}, {"parked", 0}}));
     EXPECT_EQ(admin({"unpause", "--provider", "bank"}).exit.code, 1);
-    EXPECT_EQ(admin({"pause"}).exit.code, 2) << "which provider must be said";
+    EXPECT_EQ(admin({"pause"}).exit.code, 2) << "what to pause must be said";
 }
 
 }  // namespace steplog::testing

@@ -100,6 +100,20 @@ TEST_F(Bulk, RetriesWhatSleepsBetweenAttempts) {
     EXPECT_EQ(admin({"retry-now", "--all", "--state", "stuck"}).exit.code, 2);
 }
 
+TEST_F(Bulk, RetriesNothingThatABreakerHoldsBack) {
+    shop.house.store()
+        .change_provider({.kind = ProviderChange::Kind::pause, .provider = "stock"})
+        .get();
+    shop.accept("evt_parked", "", "cus_7");
+    shop.run_for(Ms(1));
+    shop.close();
+    EXPECT_EQ(json({"retry-now", "--all", "--yes"}).at("ids"), Json({"order/evt_down"}));
+    EXPECT_EQ(json({"retry-now", "evt_parked"}, 1).at("retried"), 0);
+    EXPECT_EQ(shop.house.sql("SELECT state||' '||waits_for FROM instances WHERE "
+                             "id='order/evt_parked'"),
+              "sleeping circuit");
+}
+
 TEST_F(Bulk, MovesTheInstancesOfOneWorkflow) {
     shop.close();
     EXPECT_THAT(admin({"move", "--all", "--to-version", "2", "--yes"}).errors,

@@ -32,6 +32,10 @@ constexpr const char* examples = R"(Examples:
   workflow-admin forget cus_123 --plan
   workflow-admin rotate-key
   workflow-admin pause --provider clerk --reason 'they migrate tonight'
+  workflow-admin pause evt_1Abc --reason 'ticket 4711'
+  workflow-admin unpause --workflow order
+  workflow-admin edit evt_1Abc --input @input.json --reason 'the address was wrong'
+  workflow-admin fork evt_1Abc --from send_email --plan
   workflow-admin schedule trigger reconcile
   workflow-admin schedule preview reconcile
 
@@ -121,6 +125,8 @@ int run(int argc, char** argv) {
     add_rotate_key(app, admin);
     add_schedule(app, admin);
     add_pause(app, admin);
+    add_edit(app, admin);
+    add_fork(app, admin);
     return run_program(admin_program, app, argc, argv, [&] {
         check_database_name(admin.common.database);
         return admin.chosen();

@@ -59,5 +59,7 @@ void add_forget(CLI::App& app, Admin& admin);
 void add_rotate_key(CLI::App& app, Admin& admin);
 void add_schedule(CLI::App& app, Admin& admin);
 void add_pause(CLI::App& app, Admin& admin);
+void add_edit(CLI::App& app, Admin& admin);
+void add_fork(CLI::App& app, Admin& admin);
 
 }  // namespace steplog::tools

@@ -46,6 +46,7 @@ std::string state_of(const InstanceRow& row) {
     std::string state(to_string(row.state));
     if (row.waits_for && row.state != State::queued)
         state += fmt::format(" ({})", to_string(*row.waits_for));
+    if (is_paused_in_line(row)) state += " (pause)";
     return state;
 }
 
@@ -303,6 +304,15 @@ std::string render_stats(const Stats& stats, std::int64_t now_ms) {
                         view.parked == 1 ? "1 waits" : std::to_string(view.parked) + " wait",
                         rate ? "their turn" : "room");
     }
+    for (const PausedWorkflow& paused : stats.paused_workflows)
+        text +=
+            fmt::format("workflow    {}\n",
+                        coloured(fmt::format("{} is paused: {}, {} held", shown(paused.workflow),
+                                             ago(paused.since_ms, now_ms), paused.held),
+                                 Colour::yellow));
+    if (stats.paused > 0)
+        text += fmt::format("paused      {} instance{} one by one\n", stats.paused,
+                            stats.paused == 1 ? "" : "s");
     text += fmt::format("events      {} routed, {} ignored, {} quarantined\n",
                         stats.events.at("routed"), stats.events.at("ignored"),
                         stats.events.at("quarantined"));
