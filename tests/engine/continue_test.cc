@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::House;
 
-void expect_whole(House& house) {
+void expect_all_whole(House& house) {
     house.store().flush();
     Inspector inspector(house.database(), house.clock);
     for (const Check& check : inspector.check().checks)
@@ -51,7 +51,7 @@ TEST(ContinueAsNew, BeginsTheNextRunWithALogOfItsOwn) {
     for (const Transitioned& one : house.told)
         if (one.what == "continued" || one.what == "finished") told.push_back(one.what);
     EXPECT_THAT(told, ElementsAre("continued", "continued", "finished"));
-    expect_whole(house);
+    expect_all_whole(house);
 }
 
 TEST(ContinueAsNew, ShowsTheChainToAPerson) {
@@ -96,7 +96,7 @@ TEST(ContinueAsNew, HoldsItsKeyAcrossRuns) {
     house.start("j", "w", {{"left", 0}}, "k");
     house.run_to_the_end();
     EXPECT_THAT(order, ElementsAre("i", "i/run:00000002", "j"));
-    expect_whole(house);
+    expect_all_whole(house);
 }
 
 TEST(ContinueAsNew, CarriesSignalsThatNobodyHasTaken) {
@@ -120,7 +120,7 @@ TEST(ContinueAsNew, CarriesSignalsThatNobodyHasTaken) {
     house.run_to_the_end();
     EXPECT_THAT(taken, ElementsAre(1, 2, 3));
     EXPECT_EQ(house.state("i/run:00000003"), "completed");
-    expect_whole(house);
+    expect_all_whole(house);
 }
 
 TEST(ContinueAsNew, IsOneInstanceToItsParent) {
@@ -133,7 +133,7 @@ TEST(ContinueAsNew, IsOneInstanceToItsParent) {
     house.start("p", "parent");
     house.run_to_the_end();
     EXPECT_EQ(shown(house, "p").at("output"), 3) << "of the last run";
-    expect_whole(house);
+    expect_all_whole(house);
 }
 
 TEST(ContinueAsNew, EndsWithItsParent) {
@@ -152,7 +152,7 @@ TEST(ContinueAsNew, EndsWithItsParent) {
     house.run_to_the_end();
     EXPECT_EQ(house.state("p"), "completed");
     EXPECT_EQ(house.state("p/c/run:00000003"), "cancelled");
-    expect_whole(house);
+    expect_all_whole(house);
 }
 
 TEST(ContinueAsNew, KeepsItsUnfinishedChildren) {
@@ -172,7 +172,7 @@ TEST(ContinueAsNew, KeepsItsUnfinishedChildren) {
     EXPECT_EQ(house.sql("SELECT parent FROM instances WHERE id='i/c'"),
               house.sql("SELECT seq FROM instances WHERE id='i/run:00000002'"));
     EXPECT_EQ(house.state("i/run:00000002/c"), "cancelled") << "the second run's own";
-    expect_whole(house);
+    expect_all_whole(house);
 }
 
 TEST(ContinueAsNew, AwaitsChildrenThatAreToBeAwaited) {
@@ -267,7 +267,7 @@ TEST(ContinueAsNew, LetsRetentionTakeItsFormerRuns) {
     EXPECT_EQ(house.store().purge({.older_than = hours(36)}).get().instances, 3)
         << "although their parent is unfinished";
     EXPECT_THAT(house.engine().signal({.instance = "p/c", .name = "x"}).refused, "");
-    expect_whole(house);
+    expect_all_whole(house);
 }
 
 TEST(ContinueAsNew, IsNotToBeCalledInsideAStep) {

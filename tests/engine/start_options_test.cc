@@ -172,7 +172,7 @@ TEST_F(Priority, IsFoundWithoutReadingEverything) {
 
 // --- deadline
 
-RetryableError refused() {
+RetryableError not_now() {
     return RetryableError("not now",
                           {.code = "busy", .outcome = Outcome::refused, .retry_after = hours(30)});
 }
@@ -213,7 +213,7 @@ TEST_F(Deadline, EndsWhatWaitsWhenItPassesAndNotBefore) {
         return Json();
     });
     house.add("retries", [](Context& ctx, const Json&) {
-        ctx.step("s", [](const Attempt&) { throw refused(); });
+        ctx.step("s", [](const Attempt&) { throw not_now(); });
         return Json();
     });
     for (const std::string workflow : {"sleeps", "waits", "retries"})

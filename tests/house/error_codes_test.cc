@@ -18,7 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::UnorderedElementsAreArray;
 using Codes = std::set<std::string>;
 
-std::string text_of(const fs::path& file) {
+std::string content_of(const fs::path& file) {
     std::ifstream in(file);
     return {std::istreambuf_iterator<char>(in), {}};
 }
@@ -41,7 +41,7 @@ Codes codes_of_the_engine() {
     Codes codes = {"child_failed", "child_cancelled"};  // put together from how the child ended
     for (const auto& file : fs::directory_iterator(fs::path(STEPLOG_SOURCE_DIR) / "engine")) {
         const auto kind = file.path().extension();
-        if (kind == ".cc" || kind == ".h") collect_codes(text_of(file.path()), codes);
+        if (kind == ".cc" || kind == ".h") collect_codes(content_of(file.path()), codes);
     }
     return codes;
 }
@@ -61,7 +61,7 @@ Codes headings(const std::string& readme) {
 TEST(ErrorCodes, HaveAParagraphEach) {
     const Codes written = codes_of_the_engine();
     ASSERT_GT(written.size(), 20U);
-    EXPECT_THAT(headings(text_of(fs::path(STEPLOG_SOURCE_DIR) / "engine/README.md")),
+    EXPECT_THAT(headings(content_of(fs::path(STEPLOG_SOURCE_DIR) / "engine/README.md")),
                 UnorderedElementsAreArray(written));
 }
 

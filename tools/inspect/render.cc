@@ -82,7 +82,7 @@ std::string details_of(const Json& entry) {
     if (const auto due = data.find("due_at_ms"); due != data.end() && due->is_number_integer())
         parts.push_back("until " + format_rfc3339(due->get<std::int64_t>()));
     if (const auto signal = text_at(data, "signal"); !signal.empty())
-        parts.push_back((entry.at("step") == "" ? "arrived: " : "waits for ") + signal);
+        parts.push_back((text_at(entry, "step").empty() ? "arrived: " : "waits for ") + signal);
     if (const auto until = data.find("until_ms"); until != data.end() && until->is_number_integer())
         parts.push_back("at most until " + format_rfc3339(until->get<std::int64_t>()));
     if (const auto child = text_at(data, "child"); !child.empty())
