@@ -10,7 +10,7 @@ namespace steplog::testing {
 namespace {
 
 constexpr int rounds_max = 40;
-constexpr int pauses_max = 3000;
+constexpr int pauses_max = 600;
 
 }  // namespace
 
