@@ -18,8 +18,8 @@ class Retention {
     Retention(Store& store, Log& log, Ms retention, const std::filesystem::path& database,
               const Clock& clock);
 
-    /// One sweep: returns how many instances and events went. Stops early when asked to. Throws
-    /// StoreError.
+    /// One sweep: returns how many instances and events went. Leaves most of the time to whatever
+    /// else is written. Stops early when asked to. Throws StoreError.
     static int sweep(Store& store, Ms retention, const std::stop_token& stop);
 
   private:

@@ -22,6 +22,8 @@ std::vector<Result> bench_recovery(const Options& options);
 std::vector<Result> bench_sleepers(const Options& options);
 /// Everything due at once after an outage, and a provider that takes its time.
 std::vector<Result> bench_backlog(const Options& options);
+/// Throughput, and what an operator asks, with millions of finished instances in the file.
+std::vector<Result> bench_scale(const Options& options);
 
 /// The process that bench_recovery kills: fills the database and goes on working until then.
 /// Returns only on failure.

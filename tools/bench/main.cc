@@ -22,6 +22,7 @@ constexpr const char* examples = R"(Measures (all, when none is named):
   recovery  SIGKILL with 10,000 unfinished instances: how soon they go on
   sleepers  1,000,000 sleeping instances: memory, idle CPU, start, lateness
   backlog   50,000 instances due at once, and a provider that takes 50 ms
+  scale     0, 1 and 10 million finished instances in the file (needs 12 GB and some minutes)
 
 Examples:
   workflow-bench
@@ -38,7 +39,7 @@ const std::vector<std::pair<std::string, Bench>> benches = {
     {"engine", bench::bench_engine},     {"latency", bench::bench_latency},
     {"webhook", bench::bench_webhook},   {"front", bench::bench_front},
     {"recovery", bench::bench_recovery}, {"sleepers", bench::bench_sleepers},
-    {"backlog", bench::bench_backlog},
+    {"backlog", bench::bench_backlog},   {"scale", bench::bench_scale},
 };
 
 int measure(const CommonOptions& common, bench::Options options,
