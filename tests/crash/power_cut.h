@@ -148,6 +148,7 @@ class Machine {
             auto store = open_sqlite_store(
                 {.database = database_,
                  .writer_thread = false,
+                 .change_limit = std::chrono::minutes(1),  // nothing here is about real time
                  .create = false,
                  .on_fatal = [&](const std::string&) { ledger.store_failed(); },
                  .vfs = vfs_.name(),
