@@ -112,8 +112,9 @@ Parts explain_turn(const InstanceRow& row, const Limit& limit, const Facts& fact
                              since(row, facts), workflow ? "workflow" : "provider",
                              shown(limit.name), workflow ? "begins at most" : "is called at most",
                              facts.rate.limit > 0 ? spoken(facts.rate) : "so many times");
-    parts.next = row.due_at_ms ? "goes on now" : "goes on when it is its turn";
-    if (!row.due_at_ms && facts.rate.limit > 0) {
+    const bool has_turn = row.due_at_ms && *row.due_at_ms <= row.updated_at_ms;
+    parts.next = has_turn ? "goes on now" : "goes on when it is its turn";
+    if (!has_turn && facts.rate.limit > 0) {
         const double each_ms =
             static_cast<double>(facts.rate.period.count()) / std::max(facts.rate.limit, 1);
         const auto wait_ms =
@@ -370,8 +371,9 @@ Parts explain_by_state(const InstanceRow& row, const Facts& facts) {
 // What is queued or stuck has no time at which it could end.
 void add_deadline(const InstanceRow& row, const Facts& facts, Parts& parts) {
     if (!row.deadline_ms || is_finished(row.state) || row.cancel_requested_at_ms) return;
+    // Who is parked may go on before.
     const bool ends_next = (row.state == State::sleeping || row.state == State::pending) &&
-                           row.due_at_ms == row.deadline_ms;
+                           row.due_at_ms == row.deadline_ms && row.waits_for != WaitsFor::circuit;
     if (ends_next)
         parts.next = fmt::format("ends at its deadline, {}{}", until(*row.deadline_ms, facts),
                                  if_running(facts));
@@ -413,7 +415,7 @@ void look_up_rate(Statements& statements, const InstanceRow& row, Facts& facts) 
     facts.rate = rows::read_rate(statements, *limit);
     Query before(statements,
                  "SELECT count(*) FROM instances WHERE waits_for='circuit' AND waits_detail=?1 AND "
-                 "due_at_ms IS NULL AND (updated_at_ms, seq) < (?2, ?3)",
+                 "coalesce(due_at_ms>updated_at_ms, 1) AND (updated_at_ms, seq) < (?2, ?3)",
                  row.waits_detail, row.updated_at_ms, row.seq);
     if (before.next()) facts.turns_before = before.integer(0);
 }

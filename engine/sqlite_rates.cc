@@ -1,11 +1,20 @@
 // Rates: token buckets as rows. Who finds none is parked, in the order of arrival, and given one
-// with a claim as soon as there are some; a due time says that it has been. Nothing is written
-// where no rate is set.
+// with a claim as soon as there are some; that it is due since it was parked says that it has been.
+// Nothing is written where no rate is set.
 #include <algorithm>
 
 #include "engine/sqlite_transitions.h"
 
 namespace steplog {
+namespace {
+
+// Who is parked at the rate ?2 and has no turn at ?1. With a deadline it is due at that, later than
+// it was parked; once that has passed, it ends instead.
+constexpr const char* waits =
+    "waits_for='circuit' AND waits_detail=?2 AND "
+    "coalesce(due_at_ms>max(updated_at_ms, ?1), 1) ";
+
+}  // namespace
 
 Bucket SqliteTransitions::read_bucket(LimitOf scope, const std::string& name) {
     Query read(statements_, "SELECT full_at_us FROM rates WHERE scope=? AND name=?",
@@ -32,11 +41,9 @@ void SqliteTransitions::write_bucket(LimitOf scope, const std::string& name, con
 }
 
 bool SqliteTransitions::anybody_waits(const std::string& detail) {
-    return Query(statements_,
-                 "SELECT 1 FROM instances WHERE waits_for='circuit' AND waits_detail=? AND "
-                 "due_at_ms IS NULL LIMIT 1",
-                 detail)
-        .next();
+    static const std::string sql =
+        std::string("SELECT 1 FROM instances WHERE ") + waits + "LIMIT 1";
+    return Query(statements_, sql.c_str(), now(), detail).next();
 }
 
 // Whoever came first goes first.
@@ -68,13 +75,12 @@ void SqliteTransitions::give_turns(const ClaimRequest& request) {
             count = std::min(count, bucket.available(now(), rate));
         }
         if (count <= 0) continue;
-        const int given =
-            Query(statements_,
-                  "UPDATE instances SET due_at_ms=min(?1, updated_at_ms) WHERE seq IN (SELECT seq "
-                  "FROM instances WHERE waits_for='circuit' AND waits_detail=?2 AND due_at_ms IS "
-                  "NULL ORDER BY updated_at_ms, seq LIMIT ?3)",
-                  now(), limit.detail(), count)
-                .run();
+        static const std::string give =
+            std::string(
+                "UPDATE instances SET due_at_ms=min(?1, updated_at_ms) WHERE seq IN "
+                "(SELECT seq FROM instances WHERE ") +
+            waits + "ORDER BY updated_at_ms, seq LIMIT ?3)";
+        const int given = Query(statements_, give.c_str(), now(), limit.detail(), count).run();
         take_turns(limit.scope, limit.name, rate, given);
     }
 }

@@ -13,6 +13,7 @@ namespace {
 
 using std::chrono::hours;
 using std::chrono::seconds;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::House;
@@ -109,6 +110,11 @@ class Rates : public ::testing::Test {
         for (int i = 0; i < count; ++i)
             house.start(workflow + "/" + std::to_string(++started), workflow);
         house.engine().run_until_idle();
+    }
+    void start_by(Ms deadline) {
+        NewInstance one{.id = "pay/" + std::to_string(++started), .workflow = "pay", .input = "{}"};
+        one.deadline = deadline;
+        house.engine().accept(std::nullopt, one);
     }
     int count(const std::string& where) {
         return std::stoi(house.sql("SELECT count(*) FROM instances WHERE " + where));
@@ -269,6 +275,29 @@ TEST_F(Rates, DoNotKeepOthersWaiting) {
     calls.clear();
     start(1);
     EXPECT_EQ(calls.size(), 1u);
+}
+
+TEST_F(Rates, GiveTurnsToThoseWithADeadline) {
+    house.flow.providers["bank"].rate = {.limit = 1, .period = seconds(10)};
+    start(1);
+    for (const int hours_left : {5, 1, 3}) start_by(hours(hours_left));
+    house.engine().run_until_idle();
+    EXPECT_THAT(Inspector(house.database(), house.clock).why("pay/4").explanation.sentence,
+                AllOf(HasSubstr("with 2 before it"), HasSubstr("must have ended by")));
+    house.run_to_the_end();
+    EXPECT_EQ(who, "1234") << "in the order of arrival";
+    EXPECT_EQ(calls.back() - calls.front(), 30'000);
+}
+
+TEST_F(Rates, GiveNoTurnToOneWhoseDeadlineHasPassed) {
+    house.flow.providers["bank"].rate = {.limit = 1, .period = seconds(10)};
+    start(1);
+    start_by(seconds(10));
+    start(1);
+    house.clock.advance(seconds(10));
+    house.engine().run_until_idle();
+    EXPECT_EQ(who, "13");
+    EXPECT_EQ(house.state("pay/2"), "cancelled");
 }
 
 TEST_F(Rates, AreToldByWhyAndStats) {

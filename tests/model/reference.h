@@ -266,10 +266,11 @@ class Reference {
                                          std::int64_t now_ms) const;
     std::int64_t room(const Limit& limit, const FlowPolicy& flow) const;
     std::int64_t turns(const Limit& limit, const Rate& rate, std::int64_t now_ms) const;
+    static bool has_no_turn(const Instance& instance, std::int64_t now_ms);
     bool waits_for_turn(const Limit& limit, const Rate& rate, std::int64_t now_ms) const;
     void take_turn(const Limit& limit, const Rate& rate, std::int64_t now_ms);
     std::set<std::string> limits_in_the_way(Limit::Kind kind) const;
-    std::int64_t turns_of_use(const Limit& limit, const FlowPolicy& flow);
+    std::int64_t turns_of_use(const Limit& limit, const FlowPolicy& flow, std::int64_t now_ms);
     void give_turns(std::int64_t now_ms, const ClaimRequest& request);
     std::optional<std::int64_t> next_turn_ms(std::int64_t now_ms, const ClaimRequest& request);
     std::int64_t count_slots(const std::string& scope, const std::string& name) const;

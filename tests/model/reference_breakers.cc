@@ -70,10 +70,15 @@ std::int64_t Reference::turns(const Limit& limit, const Rate& rate, std::int64_t
     return (known == rates_.end() ? Bucket{} : known->second.first).available(now_ms, rate);
 }
 
+// With a deadline it is due at that: not a turn, which is due since it was parked.
+bool Reference::has_no_turn(const Instance& instance, std::int64_t now_ms) {
+    return !instance.due_at_ms || *instance.due_at_ms > std::max(instance.updated_at_ms, now_ms);
+}
+
 bool Reference::waits_for_turn(const Limit& limit, const Rate& rate, std::int64_t now_ms) const {
     if (rate.limit <= 0) return false;
     const bool anybody = std::any_of(instances_.begin(), instances_.end(), [&](const auto& row) {
-        return row.second.waits_for == WaitsFor::circuit && !row.second.due_at_ms &&
+        return row.second.waits_for == WaitsFor::circuit && has_no_turn(row.second, now_ms) &&
                row.second.waits_detail == limit.detail();
     });
     return anybody || turns(limit, rate, now_ms) <= 0;
@@ -121,13 +126,15 @@ void Reference::wake_where_room(std::int64_t now_ms, const ClaimRequest& request
 }
 
 // How many of those that wait could do something with a turn.
-std::int64_t Reference::turns_of_use(const Limit& limit, const FlowPolicy& flow) {
+std::int64_t Reference::turns_of_use(const Limit& limit, const FlowPolicy& flow,
+                                     std::int64_t now_ms) {
     const auto breaker = breakers_.find(limit.name);
     const bool held = limit.scope == LimitOf::provider && breaker != breakers_.end() &&
                       breaker->second.holds_back(0);
     const auto waiting = parked(limit.detail());
-    const bool anybody = std::any_of(waiting.begin(), waiting.end(),
-                                     [](const Instance* one) { return !one->due_at_ms; });
+    const bool anybody = std::any_of(waiting.begin(), waiting.end(), [&](const Instance* one) {
+        return has_no_turn(*one, now_ms);
+    });
     return held || !anybody ? 0 : room(limit, flow);
 }
 
@@ -140,10 +147,11 @@ void Reference::give_turns(std::int64_t now_ms, const ClaimRequest& request) {
             auto& [bucket, by] = rates_[{std::string(to_string(limit.scope)), limit.name}];
             if (bucket.refit(now_ms, rate)) by = rate;
         }
-        std::int64_t count = std::min(
-            {std::int64_t{request.limit}, turns_of_use(limit, flow), turns(limit, rate, now_ms)});
+        std::int64_t count =
+            std::min({std::int64_t{request.limit}, turns_of_use(limit, flow, now_ms),
+                      turns(limit, rate, now_ms)});
         for (Instance* instance : parked(detail)) {
-            if (instance->due_at_ms) continue;
+            if (!has_no_turn(*instance, now_ms)) continue;
             if (count-- <= 0) break;
             instance->due_at_ms = std::min(now_ms, instance->updated_at_ms);
             take_turn(limit, rate, now_ms);
@@ -157,7 +165,7 @@ std::optional<std::int64_t> Reference::next_turn_ms(std::int64_t now_ms,
     std::optional<std::int64_t> first;
     for (const std::string& detail : limits_in_the_way(Limit::Kind::rate)) {
         const Limit limit = *parse_limit(detail);
-        if (turns_of_use(limit, flow) <= 0) continue;
+        if (turns_of_use(limit, flow, now_ms) <= 0) continue;
         const Rate rate = flow.rate_of(limit.scope, limit.name);
         const auto known = rates_.find({std::string(to_string(limit.scope)), limit.name});
         const Bucket bucket = known == rates_.end() ? Bucket{} : known->second.first;
