@@ -148,9 +148,9 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
         }
     }
     Query next(statements_,
-               "SELECT due_at_ms FROM instances WHERE due_at_ms IS NOT NULL AND NOT "
+               "SELECT due_at_ms FROM instances WHERE due_at_ms<=9223372036854775807 AND NOT "
                "(state='running' AND owner=?) "
-               "ORDER BY due_at_ms LIMIT 1",
+               "ORDER BY due_at_ms LIMIT 1",  // a text, in a damaged index, is no time
                owner_);
     if (next.next()) result.next_due_ms = next.integer(0);
     for (const auto& other : {next_schedule_due_ms(), next_breaker_due_ms(), next_turn_ms(request)})

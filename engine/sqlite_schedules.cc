@@ -142,8 +142,8 @@ std::optional<SqliteTransitions::ScheduleRow> SqliteTransitions::read_schedule(
 
 std::optional<std::int64_t> SqliteTransitions::next_schedule_due_ms() {
     Query next(statements_,
-               "SELECT due_at_ms FROM schedules WHERE due_at_ms IS NOT NULL ORDER BY due_at_ms "
-               "LIMIT 1");
+               "SELECT due_at_ms FROM schedules WHERE due_at_ms<=9223372036854775807 ORDER BY "
+               "due_at_ms LIMIT 1");  // a text, in a damaged index, is no time
     if (!next.next()) return std::nullopt;
     return next.integer(0);
 }
@@ -169,9 +169,13 @@ std::vector<ScheduleDecision> SqliteTransitions::decide_schedules() {
             if (!due.next()) break;
             name = due.text(0);
         }
-        const ScheduleRow row = *read_schedule(name);
+        const auto row = read_schedule(name);
+        if (!row || !row->next_at_ms || row->due_at_ms.value_or(INT64_MAX) > now())
+            throw refused(
+                "a schedule is due that is not there, or is not due: the database is damaged, "
+                "restore a backup");
         try {
-            decide(row, Cron(row.schedule.cron, row.schedule.time_zone), decisions);
+            decide(*row, Cron(row->schedule.cron, row->schedule.time_zone), decisions);
         } catch (const std::invalid_argument& error) {
             // Read when it was defined, and not any more: time zones of the system have changed.
             Query(statements_,
