@@ -283,6 +283,8 @@ Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance
     const bool limited = instance && impl_->flow->limits_workflow(instance->workflow);
     const bool replaces = instance && (instance->id_conflict == IdConflict::replace ||
                                        instance->key_conflict == KeyConflict::replace);
+    const bool later =
+        instance && (instance->start_at_ms || instance->debounce || instance->delay > Ms(0));
     const bool promised = instance && !limited && impl_->promise_worker();
     const auto take_back = [&] {
         if (!promised) return;
@@ -313,6 +315,7 @@ Accepted Engine::accept(std::optional<NewEvent> event, std::optional<NewInstance
         accepted.claimed.reset();
     } else if (promised) {
         ++impl_->free;
+        if (later) impl_->look_soon();  // what is due next may be this one
     } else if (!accepted.duplicate && impl_->free > 0) {
         impl_->look_soon();
     }
