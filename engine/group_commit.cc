@@ -41,7 +41,7 @@ GroupCommit::~GroupCommit() {
 }
 
 void GroupCommit::enqueue(std::unique_ptr<Item> item) {
-    const bool lazy = item->lazy;
+    const bool lazy = item->options.lazy;
     {
         std::unique_lock lock(mutex_);
         if (health_ == Health::failed || stopping_) {
@@ -94,7 +94,7 @@ GroupCommit::Batch GroupCommit::take_batch() {
     while (!queue_.empty() && batch.size() < options_.items_max &&
            (batch.empty() || bytes + queue_.front()->bytes <= options_.bytes_max)) {
         bytes += queue_.front()->bytes;
-        if (!queue_.front()->lazy) --urgent_;
+        if (!queue_.front()->options.lazy) --urgent_;
         batch.push_back(std::move(queue_.front()));
         queue_.pop_front();
     }
@@ -186,13 +186,41 @@ void GroupCommit::commit(Batch& batch) {
     }
 }
 
+// A savepoint costs a copy of each page that its item touches, and hardly any item fails.
 void GroupCommit::run_in_transaction(Batch& batch) {
-    do database_.exec("BEGIN IMMEDIATE");
-    while (!run_items(batch));
+    database_.exec("BEGIN IMMEDIATE");
+    if (run_together(batch)) return;
+    do {
+        roll_back();
+        database_.exec("BEGIN IMMEDIATE");
+    } while (!run_apart(batch));
 }
 
-// False when one of them ended the transaction: then nothing of the batch is written yet.
-bool GroupCommit::run_items(Batch& batch) {
+// False when one of them failed: who knows what of it was written.
+bool GroupCommit::run_together(Batch& batch) {
+    for (auto& item : batch) {
+        if (item->options.may_fail) {
+            run_item(*item);
+            if (item->ended_transaction) return false;
+            continue;
+        }
+        try {
+            item->run();
+        } catch (const SQLite::Exception& error) {
+            if (!concerns_item_alone(error)) throw;
+            return false;
+        } catch (const std::bad_alloc&) {
+            throw;  // as SQLITE_NOMEM: who knows what else was left half done
+        } catch (const std::exception&) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Each in its own savepoint. False when one of them ended the transaction: then nothing of the
+// batch is written yet.
+bool GroupCommit::run_apart(Batch& batch) {
     for (auto& item : batch) {
         if (item->ended_transaction) continue;
         item->failed_alone = nullptr;

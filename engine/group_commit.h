@@ -53,6 +53,12 @@ struct GroupCommitOptions {
     bool acknowledge_before_commit = false;  // negative control of the power-loss tests
 };
 
+/// How something is written.
+struct WriteOptions {
+    bool lazy = false;      // waits up to lazy_delay for company
+    bool may_fail = false;  // is likely to fail alone: the others need not run again then
+};
+
 class GroupCommit {
   public:
     GroupCommit(SQLite::Database& database, GroupCommitOptions options);
@@ -61,11 +67,11 @@ class GroupCommit {
 
     /// Runs `work` inside the next transaction. The future is ready when that is committed and
     /// synced; it throws StoreError: fenced and constraint concern this item alone, full and failed
-    /// the whole batch, of which then nothing is written. A lazy item waits up to lazy_delay for
-    /// company. `work` may run again when another's has ended the transaction.
+    /// the whole batch, of which then nothing is written. `work` may run again when another's has
+    /// failed.
     template <class T>
-    std::future<T> submit(std::function<T()> work, std::size_t bytes, bool lazy = false) {
-        auto item = std::make_unique<ItemOf<T>>(std::move(work), bytes, lazy);
+    std::future<T> submit(std::function<T()> work, std::size_t bytes, WriteOptions options = {}) {
+        auto item = std::make_unique<ItemOf<T>>(std::move(work), bytes, options);
         auto future = item->promise.get_future();
         enqueue(std::move(item));
         return future;
@@ -79,20 +85,21 @@ class GroupCommit {
 
   private:
     struct Item {
-        Item(std::size_t item_bytes, bool item_lazy) : bytes(item_bytes), lazy(item_lazy) {}
+        Item(std::size_t item_bytes, WriteOptions item_options)
+            : bytes(item_bytes), options(item_options) {}
         virtual ~Item() = default;
         virtual void run() = 0;
         virtual void succeed() = 0;
         virtual void fail(std::exception_ptr error) = 0;
         std::size_t bytes;
-        bool lazy;
+        WriteOptions options;
         std::exception_ptr failed_alone;
         bool ended_transaction = false;
     };
     template <class T>
     struct ItemOf : Item {
-        ItemOf(std::function<T()> item_work, std::size_t item_bytes, bool item_lazy)
-            : Item(item_bytes, item_lazy), work(std::move(item_work)) {}
+        ItemOf(std::function<T()> item_work, std::size_t item_bytes, WriteOptions item_options)
+            : Item(item_bytes, item_options), work(std::move(item_work)) {}
         void run() override {
             if constexpr (std::is_void_v<T>)
                 work();
@@ -117,7 +124,8 @@ class GroupCommit {
     Batch take_batch();
     void commit(Batch& batch);
     void run_in_transaction(Batch& batch);
-    bool run_items(Batch& batch);
+    bool run_together(Batch& batch);
+    bool run_apart(Batch& batch);
     void run_item(Item& item);
     StoreError give_up(const SQLite::Exception& error);
     StoreError end_for_good(const std::string& message);

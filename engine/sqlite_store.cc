@@ -157,11 +157,12 @@ class SqliteStore final : public Store {
 
     std::future<Advanced> advance(Advance advance) override {
         const std::size_t bytes = bytes_of(advance);
-        const bool lazy = advance.lazy;
+        const WriteOptions options{.lazy = advance.lazy,
+                                   .may_fail = static_cast<bool>(advance.change)};
         if (advance.to && advance.to->claim_next && is_rationed()) advance.to->claim_next = false;
         return commits_->submit<Advanced>(
             [this, advance = std::move(advance)] { return transitions_.advance(advance); }, bytes,
-            lazy);
+            options);
     }
 
     std::future<Renewed> renew(std::vector<std::int64_t> instances) override {
@@ -266,7 +267,7 @@ class SqliteStore final : public Store {
         if (is_rationed()) return refused<std::string>(full_now());
         return commits_->submit<std::string>(
             [this, change = std::move(change)] { return transitions_.write(change); },
-            small_item_bytes);
+            small_item_bytes, {.may_fail = true});
     }
 
     std::future<ProviderChanged> change_provider(ProviderChange change) override {
