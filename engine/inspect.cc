@@ -14,14 +14,8 @@
 namespace steplog {
 namespace {
 
-// Rows looked at in one read transaction: small enough to stay far below its limit.
-constexpr std::int64_t window = 20'000;
 constexpr std::size_t candidates_shown = 5;
 constexpr std::size_t id_length_max = 512;
-
-std::string text_of(std::optional<State> state) {
-    return state ? std::string(to_string(*state)) : "";
-}
 
 // Ids that contain the text, sorted by how they do.
 struct Candidates {
@@ -30,12 +24,32 @@ struct Candidates {
     std::vector<std::string> inner;      // a part between slashes begins with it
 };
 
-Candidates find_candidates(Statements& statements, const std::string& text) {
+// Those of first runs: the newest is meant. All ids are looked at, in parts, by their index.
+std::set<std::string> ids_with(ReadOnlyDatabase& file, const std::string& text) {
+    std::set<std::string> ids;
+    for (std::optional<std::string> above = ""; above;) {
+        const auto part = file.read([&](Statements& statements) {
+            std::pair<std::vector<std::string>, std::optional<std::string>> found_and_last;
+            Query last(statements,
+                       "SELECT id FROM instances WHERE id>? ORDER BY id LIMIT 1 OFFSET ?", *above,
+                       rows::window - 1);
+            if (last.next()) found_and_last.second = last.text(0);
+            Query read(statements,
+                       "SELECT id FROM (SELECT id FROM instances WHERE id>? ORDER BY id LIMIT ?) "
+                       "WHERE instr(id, ?)>0",
+                       *above, rows::window, text);
+            while (read.next()) found_and_last.first.push_back(read.text(0));
+            return found_and_last;
+        });
+        for (const std::string& id : part.first) ids.insert(first_run(id));
+        above = part.second;
+    }
+    return ids;
+}
+
+Candidates find_candidates(ReadOnlyDatabase& file, const std::string& text) {
     Candidates candidates;
-    std::set<std::string> ids;  // of first runs: the newest is meant
-    Query read(statements, "SELECT id FROM instances WHERE instr(id, ?)>0", text);
-    while (read.next()) ids.insert(first_run(read.text(0)));
-    for (const std::string& id : ids) {
+    for (const std::string& id : ids_with(file, text)) {
         if (id.ends_with("/" + text)) candidates.last_part.push_back(id);
         if (id.ends_with(text) || id.starts_with(text))
             candidates.outer.push_back(id);
@@ -140,41 +154,13 @@ InstanceRow Inspector::find(const std::string& text) {
     if (text.empty() || text.size() > id_length_max) throw not_found();
     if (auto row = find_exactly(exact_run(text))) return *row;
     if (auto row = find_exactly(newest_run(text))) return *row;
-    const Candidates candidates =
-        file_->read([&](Statements& statements) { return find_candidates(statements, text); });
+    const Candidates candidates = find_candidates(*file_, text);
     for (const auto* ids : {&candidates.last_part, &candidates.outer, &candidates.inner}) {
         if (ids->size() > 1) throw_ambiguous(text, *ids);
         if (ids->empty()) continue;
         if (auto row = find_exactly(newest_run(ids->front()))) return *row;
     }
     throw not_found();
-}
-
-std::vector<InstanceRow> Inspector::list(const InstanceFilter& filter) {
-    static const std::string sql =
-        std::string("SELECT ") + rows::instance_columns +
-        "FROM instances WHERE seq<=?1 AND seq>?2 AND (?3='' OR state=?3) AND (?4='' OR "
-        "workflow=?4) "
-        "AND (?5='' OR key=?5) AND (?6='' OR step=?6) AND (?7='' OR error_code=?7) "
-        "AND updated_at_ms<=?8 ORDER BY seq DESC LIMIT ?9";
-    const std::int64_t before =
-        filter.older_than ? clock_.now_ms() - filter.older_than->count() : INT64_MAX;
-    std::vector<InstanceRow> found;
-    for (std::int64_t upper = newest_seq(); upper > 0; upper -= window) {
-        const std::int64_t wanted =
-            filter.limit > 0 ? filter.limit - static_cast<std::int64_t>(found.size()) : -1;
-        if (wanted == 0) break;
-        auto some = file_->read([&](Statements& statements) {
-            std::vector<InstanceRow> in_window;
-            Query read(statements, sql.c_str(), upper, upper - window, text_of(filter.state),
-                       filter.workflow, filter.key, filter.step, filter.error_code, before, wanted);
-            while (read.next()) in_window.push_back(rows::read_instance(read));
-            return in_window;
-        });
-        found.insert(found.end(), std::make_move_iterator(some.begin()),
-                     std::make_move_iterator(some.end()));
-    }
-    return found;
 }
 
 std::vector<Inspector::Stuck> Inspector::stuck() {
@@ -222,7 +208,8 @@ std::vector<EventRow> Inspector::events(bool unrouted, int limit) {
     std::int64_t below = INT64_MAX;
     while (true) {
         const std::int64_t wanted =
-            limit > 0 ? std::min(window, limit - static_cast<std::int64_t>(found.size())) : window;
+            limit > 0 ? std::min(rows::window, limit - static_cast<std::int64_t>(found.size()))
+                      : rows::window;
         if (wanted == 0) return found;
         const std::size_t before = found.size();
         auto part = file_->read([&](Statements& statements) {
@@ -264,7 +251,7 @@ Purged Inspector::purgeable(Ms older_than) {
         Query newest(statements, "SELECT max(seq) FROM events");
         return newest.next() ? newest.integer(0) : 0;
     });
-    for (std::int64_t upper = newest_event; upper > 0; upper -= window)
+    for (std::int64_t upper = newest_event; upper > 0; upper -= rows::window)
         purgeable.events += file_->read([&](Statements& statements) {
             static const std::string counting =
                 std::string(kept_for_family) +
@@ -272,8 +259,8 @@ Purged Inspector::purgeable(Ms older_than) {
                 "instances.seq=events.instance WHERE events.seq<=?2 AND events.seq>?3 AND "
                 "received_at_ms<?4 AND (instances.seq IS NULL OR (finished_at_ms<?1 AND "
                 "instances.seq NOT IN family))";
-            Query gone(statements, counting.c_str(), finished_before_ms, upper, upper - window,
-                       received_before_ms);
+            Query gone(statements, counting.c_str(), finished_before_ms, upper,
+                       upper - rows::window, received_before_ms);
             return gone.next() ? static_cast<int>(gone.integer(0)) : 0;
         });
     return purgeable;

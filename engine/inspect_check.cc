@@ -323,6 +323,24 @@ std::vector<Promise> promises() {
              "SELECT name||' has lost its input' FROM schedules WHERE NOT EXISTS (SELECT 1 FROM "
              "payloads WHERE id=input AND body NOTNULL)",
              count_schedules)},
+        {"counts", "what has ended and what was received is counted as it is",
+         none_of(
+             "WITH ended(workflow, version, state, n, entries) AS (SELECT workflow, version, "
+             "state, count(*), sum(log_length) FROM instances NOT INDEXED WHERE state IN "
+             "('completed','failed','cancelled') GROUP BY 1, 2, 3), "
+             "received(disposition, n) AS (SELECT disposition, count(*) FROM events NOT INDEXED "
+             "GROUP BY 1) "
+             "SELECT 'instances of '||workflow||' version '||version||' that are '||state||' are "
+             "counted wrongly' FROM (SELECT workflow, version, state FROM (SELECT * FROM ended "
+             "EXCEPT SELECT * FROM ended_instances) UNION SELECT workflow, version, state FROM "
+             "(SELECT * FROM ended_instances WHERE count<>0 OR entries<>0 EXCEPT SELECT * FROM "
+             "ended)) UNION ALL "
+             "SELECT 'events that are '||disposition||' are counted wrongly' FROM (SELECT "
+             "disposition FROM (SELECT * FROM received EXCEPT SELECT * FROM received_events) UNION "
+             "SELECT disposition FROM (SELECT * FROM received_events WHERE count<>0 EXCEPT SELECT "
+             "* FROM received))",
+             "SELECT coalesce(sum(count), 0) FROM (SELECT count FROM ended_instances UNION ALL "
+             "SELECT count FROM received_events)")},
     };
 }
 

@@ -10,6 +10,7 @@
 #include "engine/inspect_file.h"
 #include "engine/inspect_redact.h"
 #include "engine/inspect_rows.h"
+#include "engine/inspect_tally.h"
 
 namespace steplog {
 namespace {
@@ -25,30 +26,20 @@ void take_earlier(std::optional<std::int64_t>& earliest, std::optional<std::int6
     if (candidate && (!earliest || *candidate < *earliest)) earliest = candidate;
 }
 
-struct WindowOfInstances {
-    std::map<State, std::int64_t> by_state;
-    std::int64_t entries = 0, created_last_hour = 0;
-    std::optional<std::int64_t> oldest_unfinished_at_ms;
-};
-
-WindowOfInstances count_window(Statements& statements, std::int64_t above, std::int64_t upper,
-                               std::int64_t now_ms) {
-    WindowOfInstances counts;
-    Query read(
-        statements,
-        "SELECT state, count(*), sum(log_length), sum(created_at_ms>=?3), min(created_at_ms) "
-        "FROM instances WHERE seq>?1 AND seq<=?2 GROUP BY state",
-        above, upper, now_ms - hour_ms);
-    while (read.next()) {
-        const auto state = parse_state(read.text(0));
-        if (!state) continue;
-        counts.by_state[*state] += read.integer(1);
-        counts.entries += read.integer(2);
-        counts.created_last_hour += read.integer(3);
-        if (!is_finished(*state))
-            take_earlier(counts.oldest_unfinished_at_ms, read.maybe_integer(4));
+// Read backwards from the newest until none in a whole window is as young.
+std::int64_t created_since(ReadOnlyDatabase& file, std::int64_t newest, std::int64_t at_ms) {
+    std::int64_t count = 0;
+    for (std::int64_t upper = newest; upper > 0; upper -= rows::window) {
+        const std::int64_t part = file.read([&](Statements& statements) {
+            Query read(statements,
+                       "SELECT count(*) FROM instances WHERE seq>? AND seq<=? AND created_at_ms>=?",
+                       upper - rows::window, upper, at_ms);
+            return read.next() ? read.integer(0) : 0;
+        });
+        if (part == 0) break;
+        count += part;
     }
-    return counts;
+    return count;
 }
 
 void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
@@ -69,6 +60,8 @@ void read_by_index(Statements& statements, std::int64_t now_ms, Stats& stats) {
             .value_or(0);
     stats.oldest_due_at_ms = number(
         "SELECT min(due_at_ms) FROM instances WHERE due_at_ms<=? AND state<>'running'", now_ms);
+    Query events(statements, "SELECT disposition, count FROM received_events");
+    while (events.next()) stats.events[events.text(0)] = events.integer(1);
     stats.stuck = rows::read_stuck(statements);
     Query oldest_stuck(statements, "SELECT min(updated_at_ms) FROM instances WHERE state='stuck'");
     if (oldest_stuck.next()) stats.oldest_stuck_at_ms = oldest_stuck.maybe_integer(0);
@@ -125,35 +118,15 @@ Stats Inspector::stats() {
          {State::pending, State::queued, State::running, State::sleeping, State::waiting,
           State::stuck, State::completed, State::failed, State::cancelled})
         stats.by_state[state] = 0;
-    for (std::int64_t upper = newest_seq(); upper > 0; upper -= rows::window) {
-        const WindowOfInstances part = file_->read([&](Statements& statements) {
-            return count_window(statements, upper - rows::window, upper, now_ms);
-        });
-        for (const auto& [state, count] : part.by_state) {
-            stats.by_state[state] += count;
-            stats.instances += count;
-        }
-        stats.entries += part.entries;
-        stats.created_last_hour += part.created_last_hour;
-        take_earlier(stats.oldest_unfinished_at_ms, part.oldest_unfinished_at_ms);
+    for (const auto& [named, count] : rows::tally(*file_)) {
+        stats.by_state[std::get<State>(named)] += count.instances;
+        stats.instances += count.instances;
+        stats.entries += count.entries;
+        take_earlier(stats.oldest_unfinished_at_ms, count.oldest_at_ms);
     }
+    stats.created_last_hour = created_since(*file_, newest_seq(), now_ms - hour_ms);
     for (const char* disposition : {"routed", "ignored", "quarantined"})
         stats.events[disposition] = 0;
-    const auto newest_event = file_->read([](Statements& statements) {
-        Query read(statements, "SELECT max(seq) FROM events");
-        return read.next() ? read.integer(0) : 0;
-    });
-    for (std::int64_t upper = newest_event; upper > 0; upper -= rows::window) {
-        const auto part = file_->read([&](Statements& statements) {
-            std::map<std::string, std::int64_t> counts;
-            Query read(statements,
-                       "SELECT disposition, count(*) FROM events WHERE seq>? AND seq<=? GROUP BY 1",
-                       upper - rows::window, upper);
-            while (read.next()) counts[read.text(0)] = read.integer(1);
-            return counts;
-        });
-        for (const auto& [disposition, count] : part) stats.events[disposition] += count;
-    }
     const Stats indexed = file_->read([&](Statements& statements) {
         Stats copy = stats;
         read_by_index(statements, now_ms, copy);

@@ -1,11 +1,13 @@
 // Which versions of workflows have instances, and all that is unfinished, one by one: what a person
 // asks before code is taken out of a program. Read in parts, however many there are.
+#include <algorithm>
 #include <map>
 
 #include "engine/inspect.h"
 #include "engine/inspect_file.h"
 #include "engine/inspect_json.h"
 #include "engine/inspect_rows.h"
+#include "engine/inspect_tally.h"
 #include "engine/rfc3339.h"
 
 namespace steplog {
@@ -13,46 +15,34 @@ namespace {
 
 using Versions = std::map<std::pair<std::string, int>, VersionView>;
 
-VersionView& view_of(Versions& versions, const Query& read) {
-    const auto version = static_cast<int>(read.integer(1));
-    VersionView& view = versions[{read.text(0), version}];
-    view.workflow = read.text(0);
+VersionView& view_of(Versions& versions, const std::string& workflow, int version) {
+    VersionView& view = versions[{workflow, version}];
+    view.workflow = workflow;
     view.version = version;
     return view;
-}
-
-void count(const Query& read, Versions& versions) {
-    VersionView& view = view_of(versions, read);
-    const State state = parse_state(read.text(2)).value_or(State::stuck);
-    if (is_finished(state)) {
-        view.finished += read.integer(3);
-        return;
-    }
-    view.unfinished[state] += read.integer(3);
-    view.oldest_unfinished_at_ms =
-        std::min(view.oldest_unfinished_at_ms.value_or(INT64_MAX), read.integer(4));
 }
 
 }  // namespace
 
 std::vector<VersionView> Inspector::versions() {
     Versions versions;
-    for (std::int64_t upper = newest_seq(); upper > 0; upper -= rows::window) {
-        const auto part = file_->read([&](Statements& statements) {
-            Versions counted = versions;
-            Query read(statements,
-                       "SELECT workflow, version, state, count(*), min(created_at_ms) FROM "
-                       "instances WHERE seq<=? AND seq>? GROUP BY workflow, version, state",
-                       upper, upper - rows::window);
-            while (read.next()) count(read, counted);
-            return counted;
-        });
-        versions = part;
+    for (const auto& [named, count] : rows::tally(*file_)) {
+        const auto& [workflow, version, state] = named;
+        VersionView& view = view_of(versions, workflow, version);
+        if (is_finished(state)) {
+            view.finished += count.instances;
+            continue;
+        }
+        view.unfinished[state] = count.instances;
+        view.oldest_unfinished_at_ms =
+            std::min(view.oldest_unfinished_at_ms.value_or(INT64_MAX), *count.oldest_at_ms);
     }
     versions = file_->read([&](Statements& statements) {
         Versions with_schedules = versions;
         Query read(statements, "SELECT workflow, version, name FROM schedules ORDER BY name");
-        while (read.next()) view_of(with_schedules, read).schedules.push_back(read.text(2));
+        while (read.next())
+            view_of(with_schedules, read.text(0), static_cast<int>(read.integer(1)))
+                .schedules.push_back(read.text(2));
         return with_schedules;
     });
     std::vector<VersionView> views;

@@ -261,7 +261,7 @@ TEST_F(WorkflowServer, KeepsItsSecretsAndItsCustomersToItself) {
 
 TEST_F(WorkflowServer, EndsAtOnceWhenTheStoreFails) {
     // A file may not grow beyond its limit: the write that wants it to is an I/O error to SQLite.
-    Server server(environment(), {"/usr/bin/prlimit", "--fsize=400000", program});
+    Server server(environment(), {"/usr/bin/prlimit", "--fsize=800000", program});
     std::string answer = received;
     for (int i = 0; i < 1000 && answer.substr(0, 3) == "200"; ++i) {
         answer =
