@@ -2,8 +2,6 @@
 // before.
 #include <gmock/gmock.h>
 
-#include "engine/inspect.h"
-#include "engine/inspect_json.h"
 #include "tests/engine/house.h"
 
 namespace steplog {
@@ -13,7 +11,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::House;
-using ::testing::IsEmpty;
 
 std::string of(std::size_t bytes) { return std::string(bytes - 2, 'x'); }  // with its quotes
 
@@ -187,27 +184,6 @@ TEST_F(TooMuch, IsToldOfAtFourFifths) {
     EXPECT_EQ(house.state("i"), "completed");
     EXPECT_THAT(warnings(), ElementsAre(AllOf(HasSubstr("the result of large has 800 bytes"),
                                               HasSubstr("of at most 1000 (result_bytes_max)"))));
-}
-
-// By the defaults: what a program has set in their place its database does not know.
-TEST(NearLimit, IsShownToAPerson) {
-    House house;
-    house.add("w", [](Context& ctx, const Json&) {
-        for (int i = 0; i < 8000; ++i) ctx.random();
-        ctx.publish("p", std::string(Limits{}.published_bytes_max - 100, 'x'));
-        ctx.sleep_for("a while", Ms(1000));
-        return Json();
-    });
-    house.add("quiet", [](Context&, const Json&) { return Json(); });
-    house.start("i", "w");
-    house.start("j", "quiet");
-    house.engine().run_until_idle();
-    house.store().flush();
-    Inspector inspector(house.database(), house.clock);
-    const Json near = json_of(inspector.show("i")).at("near_limits");
-    EXPECT_THAT(near.dump(), AllOf(HasSubstr("8001 steps, of at most 10000 (steps_max)"),
-                                   HasSubstr("(published_bytes_max)")));
-    EXPECT_THAT(json_of(inspector.show("j")).at("near_limits"), IsEmpty());
 }
 
 }  // namespace
