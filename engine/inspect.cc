@@ -227,6 +227,25 @@ std::vector<EventRow> Inspector::events(bool unrouted, int limit) {
     }
 }
 
+bool Inspector::has_event(const std::string& source, const std::string& type,
+                          const std::string& subject) {
+    return file_->read([&](Statements& statements) {
+        const auto secret = rows::payload_hash_key(statements);
+        const std::string forgotten = forgotten_name(secret.value_or(Hash{}), subject);
+        return Query(statements,
+                     "SELECT 1 FROM events WHERE subject IN (?,?) AND source=? AND type=?", subject,
+                     forgotten, source, type)
+            .next();
+    });
+}
+
+std::optional<std::int64_t> Inspector::first_event_at_ms() {
+    return file_->read([](Statements& statements) {
+        Query read(statements, "SELECT min(received_at_ms) FROM events");
+        return read.next() ? read.maybe_integer(0) : std::nullopt;
+    });
+}
+
 // What retention leaves although it ended before ?1: whose parent is unfinished, and the ancestors
 // of whoever stays.
 constexpr const char* kept_for_family =

@@ -324,6 +324,12 @@ class Inspector {
 
     Resumable resumable(const ResumeRequest& request);
 
+    /// Whether the inbox has a message of this type about this subject, forgotten since or not.
+    bool has_event(const std::string& source, const std::string& type, const std::string& subject);
+
+    /// When the oldest message came that is still in the inbox.
+    std::optional<std::int64_t> first_event_at_ms();
+
     /// How much a purge would delete, by the same rules as Store::purge.
     Purged purgeable(Ms older_than);
 

@@ -104,7 +104,7 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
     std::optional<NewInstance> instance = wanted;
     std::string behind;  // the former run of its id that must have ended first
     if (event) {
-        if (const auto known = find_event(event->source, event->id, hashes.event)) return *known;
+        if (const auto known = find_event(*event, hashes.event)) return *known;
     }
     if (instance && !event) {
         if (auto settled = resolve_conflicts(*instance, behind)) return *settled;
@@ -160,10 +160,10 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
         Query(statements_,
               "INSERT INTO "
               "events(source,id,type,subject,disposition,reason,instance,payload,body_hash,"
-              "received_at_ms) VALUES (?,?,?,?,?,?,?,?,?,?)",
+              "received_at_ms,listed) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
               event->source, event->id, event->type, or_null(event->subject),
               to_string(event->disposition), or_null(event->reason), routed_to, event_payload,
-              hashes.event, now())
+              hashes.event, now(), event->listed)
             .run();
     }
     return accepted;
@@ -250,17 +250,17 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
 }
 
 // A message that was received before, counted when its body is another one.
-std::optional<Accepted> SqliteTransitions::find_event(const std::string& source,
-                                                      const std::string& id,
+std::optional<Accepted> SqliteTransitions::find_event(const NewEvent& event,
                                                       const Hash& body_hash) {
-    Query known(statements_,
-                "SELECT seq, instance, body_hash FROM events WHERE source=? AND id IN (?,?)",
-                source, id, name_it_may_have(id));
+    Query known(
+        statements_,
+        "SELECT seq, instance, body_hash, listed FROM events WHERE source=? AND id IN (?,?)",
+        event.source, event.id, name_it_may_have(event.id));
     if (!known.next()) return std::nullopt;
     Accepted accepted;
     accepted.duplicate = true;
     accepted.instance = known.integer(1);
-    accepted.conflict = known.hash(2) != body_hash;
+    accepted.conflict = !event.listed && known.integer(3) == 0 && known.hash(2) != body_hash;
     if (accepted.conflict)
         Query(statements_, "UPDATE events SET conflicts=conflicts+1 WHERE seq=?", known.integer(0))
             .run();

@@ -144,8 +144,7 @@ class SqliteTransitions {
     Row read_row(std::int64_t seq);
     void continue_as_new(Row& row, const NewInstance& next);
     void carry_signals(const Row& from, Row& to);
-    std::optional<Accepted> find_event(const std::string& source, const std::string& id,
-                                       const Hash& body_hash);
+    std::optional<Accepted> find_event(const NewEvent& event, const Hash& body_hash);
     std::optional<std::int64_t> find_instance(const std::string& id);
     /// Under which name an id stands where it was forgotten; itself where nothing ever was.
     std::string name_it_may_have(const std::string& id) const;

@@ -1,3 +1,8 @@
+-- Which messages were read from their provider's own list because no delivery came, and counts.
+
+-- Its bytes are not those of a delivery, which may yet come.
+ALTER TABLE events ADD COLUMN listed INTEGER NOT NULL DEFAULT 0 CHECK (listed IN (0,1));
+
 -- What has ended is counted where it ends, and what goes on has an index: a question to a file with
 -- millions of finished instances reads none of those.
 

@@ -216,7 +216,8 @@ const std::vector<Planted>& table() {
          "one_event_per_id",
          "shop evt_2 is there 2 times",
          "DROP INDEX events_id; INSERT INTO events SELECT 99, source, id, type, subject, "
-         "disposition, reason, instance, payload, body_hash, conflicts, received_at_ms FROM "
+         "disposition, reason, instance, payload, body_hash, conflicts, received_at_ms, listed "
+         "FROM "
          "events WHERE id='evt_2'",
          {"schema"}},
         {"LostInstance", "no_lost_event", "shop evt_1 has no instance",

@@ -109,7 +109,8 @@ TEST_F(InspectMany, CountsWhatRetentionLeft) {
 TEST_F(InspectMany, CountsWhatWasThereBeforeItCounted) {
     house.restart();
     house.damage(
-        "PRAGMA user_version=5; DROP INDEX instances_by_state; DROP TABLE ended_instances; DROP "
+        "PRAGMA user_version=5; ALTER TABLE events DROP COLUMN listed; DROP INDEX "
+        "instances_by_state; DROP TABLE ended_instances; DROP "
         "TABLE received_events; DROP TRIGGER instances_that_end_are_counted; DROP TRIGGER "
         "ended_instances_that_come_are_counted; DROP TRIGGER ended_instances_that_go_are_counted; "
         "DROP TRIGGER events_that_come_are_counted; DROP TRIGGER events_that_go_are_counted");

@@ -44,6 +44,27 @@ TEST(Store, AcceptsAnEventAndItsInstanceOnceHoweverOftenItIsDelivered) {
     EXPECT_EQ(house.sql("SELECT conflicts FROM events"), "1");
 }
 
+TEST(Store, TakesAnEventFromTheProvidersListAndItsDeliveryForOne) {
+    House house;
+    int runs = 0;
+    house.add("w", [&](Context&, const Json& input) { return ++runs, input; });
+    const auto accept = [&](const std::string& id, const std::string& body, bool listed) {
+        NewEvent one = event(id, body);
+        one.listed = listed;
+        return house.engine().accept(one, NewInstance{.id = "w/" + id, .workflow = "w"});
+    };
+    EXPECT_FALSE(accept("e1", R"({"listed":1})", true).duplicate);
+    EXPECT_FALSE(accept("e2", R"({"delivered":1})", false).duplicate);
+    for (const auto& again :
+         {accept("e1", R"({"delivered":1})", false), accept("e2", R"({"listed":1})", true)}) {
+        EXPECT_TRUE(again.duplicate);
+        EXPECT_FALSE(again.conflict);
+    }
+    house.run_to_the_end();
+    EXPECT_EQ(runs, 2);
+    EXPECT_EQ(house.sql("SELECT sum(conflicts) FROM events"), "0");
+}
+
 TEST(Store, KeepsIgnoredAndQuarantinedEventsWithoutAnInstance) {
     House house;
     NewEvent ignored = event("e1");

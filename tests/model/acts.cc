@@ -214,6 +214,7 @@ void Simulation::deliver_again(Dice& dice) {
     const auto form = dice.below(4);
     if (form == 0 && known) event.body = R"({"another":"body"})";
     if (form == 1 && there) event.id += "/other_form";
+    event.listed = dice.below(4) == 0;
     accept(std::move(event), errand.new_instance());
 }
 
@@ -228,7 +229,8 @@ void Simulation::keep_event(Dice& dice) {
                         odd ? NewEvent::Disposition::quarantined : NewEvent::Disposition::ignored,
                     .reason = "nobody wants it",
                     .body = std::string(dice.below(3000), '\x80') +
-                            (dice.below(3) ? "" : fmt::format(" customer:{} ", 1 + dice.below(3)))},
+                            (dice.below(3) ? "" : fmt::format(" customer:{} ", 1 + dice.below(3))),
+                    .listed = dice.below(4) == 0},
            std::nullopt);
 }
 

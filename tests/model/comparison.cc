@@ -215,7 +215,8 @@ std::string Comparison::of_signals(const Reference& reference) {
 std::string Comparison::of_events(const Reference& reference) {
     SQLite::Statement& rows = query(
         "SELECT source, e.id, type, subject, disposition, reason, instance, conflicts, "
-        "received_at_ms, plain(p.id, p.body, p.data_key_id) FROM events e LEFT JOIN payloads p ON "
+        "received_at_ms, listed, plain(p.id, p.body, p.data_key_id) FROM events e LEFT JOIN "
+        "payloads p ON "
         "p.id=e.payload");
     std::size_t count = 0;
     while (rows.executeStep()) {
@@ -229,6 +230,7 @@ std::string Comparison::of_events(const Reference& reference) {
         row.expect("subject", or_null(event.subject)).expect("disposition", event.disposition);
         row.expect("reason", or_null(event.reason)).expect("instance", said(event.instance));
         row.expect("conflicts", event.conflicts).expect("received_at_ms", event.received_at_ms);
+        row.expect("listed", event.listed ? 1 : 0);
         row.expect("body", event.body_kept ? event.body : "NULL");
         if (!row.difference.empty()) return row.difference;
     }

@@ -123,7 +123,8 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
     if (event) {
         if (const auto known = find_event({event->source, event->id}); known != events_.end()) {
             accepted.duplicate = true;
-            accepted.conflict = known->second.body != event->body;
+            accepted.conflict =
+                !event->listed && !known->second.listed && known->second.body != event->body;
             accepted.instance = known->second.instance.value_or(0);
             events_.at(known->first).conflicts += accepted.conflict;
             return accepted;
@@ -175,6 +176,7 @@ Accepted Reference::accept(std::int64_t owner, std::int64_t now_ms,
            .reason = event->reason,
            .instance = {},
            .body = event->body,
+           .listed = event->listed,
            .received_at_ms = now_ms,
            .sealed_by = sealed_by};
     if (instance) row.instance = accepted.instance;

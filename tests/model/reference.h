@@ -75,6 +75,7 @@ struct ReferenceEvent {
     std::optional<std::int64_t> instance;
     std::string body;
     int conflicts = 0;
+    bool listed = false;
     std::int64_t received_at_ms = 0;
     bool body_kept = true;
     std::optional<std::int64_t> sealed_by = {};
