@@ -19,6 +19,7 @@ constexpr auto pause_between_looks = std::chrono::seconds(5);
 constexpr std::int64_t settle_ms = 4000;  // what is over by then is nobody's business
 constexpr std::int64_t over_ms = 10'000;  // gone for so long: over
 constexpr std::int64_t noted_ms = 3'600'000;
+constexpr std::int64_t compared_ms = 2 * noted_ms;  // by then the next comparison has not found any
 constexpr std::int64_t growth = 10;
 constexpr Ms direct_timeout = std::chrono::seconds(10);
 constexpr int unrouted_looked_at = 100;
@@ -57,10 +58,10 @@ void Alerts::start() {
     });
 }
 
-void Alerts::note(TroubleKind kind) {
+void Alerts::note(TroubleKind kind, std::int64_t count) {
     const std::lock_guard lock(mutex_);
     Noted& noted = noted_[kind];
-    ++noted.count;
+    noted.count += count;
     noted.last_ms = sources_.clock.now_ms();
 }
 
@@ -142,7 +143,10 @@ void Alerts::add_noted(Counts& counts) {
     const std::lock_guard lock(mutex_);
     const std::int64_t now_ms = sources_.clock.now_ms();
     std::erase_if(noted_, [&](const auto& each) {
-        return now_ms - each.second.last_ms >= noted_ms || now_ms < each.second.last_ms;
+        const auto& [kind, noted] = each;
+        const bool compared = kind == TroubleKind::missed || kind == TroubleKind::endpoint_disabled;
+        return now_ms - noted.last_ms >= (compared ? compared_ms : noted_ms) ||
+               now_ms < noted.last_ms;
     });
     for (const auto& [kind, noted] : noted_) {
         const Cause cause{.kind = kind};

@@ -36,9 +36,9 @@ class Alerts {
     /// Looks every few seconds from now on. Without channels there is nothing to do.
     void start();
 
-    /// An event came that could not be understood, or came again with another body: a trouble until
-    /// there has been none for an hour. Any thread.
-    void note(steps::TroubleKind kind);
+    /// Events came that could not be understood, or again with another body, or did not come: a
+    /// trouble until there has been none for a while. Any thread.
+    void note(steps::TroubleKind kind, std::int64_t count = 1);
 
     /// One look. Never throws: what could not be done is done with a later look.
     void look();

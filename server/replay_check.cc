@@ -20,6 +20,15 @@ class NoDesk final : public steps::InstanceDesk {
     void tell(const Found&) override {}
 };
 
+/// …and comparison.
+class NoInbox final : public steps::Inbox {
+  public:
+    std::optional<std::int64_t> compare_from_ms(const std::string&) override { return {}; }
+    bool has(const std::string&, const std::string&) override { return false; }
+    bool take(steps::Intake) override { return false; }
+    void tell(const Found&) override {}
+};
+
 bool concerns_the_database(const std::string& problem) {
     return problem.starts_with("STEPLOG_DATABASE") || problem.starts_with("STEPLOG_ENCRYPTION_KEY");
 }
@@ -61,8 +70,9 @@ int check_replay(const SettingsRead& read, bool json) {
         const SystemClock clock;
         Outside outside(settings, clock);
         NoDesk desk;
+        NoInbox inbox;
         Registry registry;
-        register_workflows(registry, outside, desk);
+        register_workflows(registry, outside, {desk, inbox}, clock);
         Inspector inspector(settings.database, clock, "", settings.encryption_keys,
                             Schemas::older_too);
         const ReplayReport report = steplog::check_replay(inspector, registry);

@@ -22,6 +22,7 @@
 #include "server/log.h"
 #include "server/lost_commits.h"
 #include "server/metrics.h"
+#include "server/missed_events.h"
 #include "server/permissions.h"
 #include "server/process.h"
 #include "server/rate_limiter.h"
@@ -69,9 +70,27 @@ EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metric
 
 /// What the clock starts.
 std::vector<Schedule> schedules(const Settings& settings) {
-    if (settings.reconcile == Reconcile::off) return {};
-    return {steps::reconcile_schedule(settings.reconcile == Reconcile::look, settings.reconcile_at,
-                                      settings.time_zone)};
+    std::vector<Schedule> all;
+    if (settings.reconcile != Reconcile::off)
+        all.push_back(steps::reconcile_schedule(settings.reconcile == Reconcile::look,
+                                                settings.reconcile_at, settings.time_zone));
+    if (settings.missed_events)
+        all.push_back(steps::missed_events_schedule(settings.missed_events_at, settings.time_zone));
+    return all;
+}
+
+void tell(Log& log, Alerts& alerts, const steps::Inbox::Found& found) {
+    if (found.missing > 0) alerts.note(steps::TroubleKind::missed, found.missing);
+    if (found.endpoints_disabled > 0)
+        alerts.note(steps::TroubleKind::endpoint_disabled, found.endpoints_disabled);
+    const bool odd = found.missing > 0 || found.endpoints_disabled > 0;
+    log.write(odd ? LogLevel::warn : LogLevel::info,
+              found.missing > 0 ? "events that Stripe never delivered were found in its list"
+                                : "the inbox was compared with Stripe's list",
+              {{"instance", found.instance},
+               {"checked", found.checked},
+               {"missing", found.missing},
+               {"endpoints_disabled", found.endpoints_disabled}});
 }
 
 void tell(Log& log, const steps::InstanceDesk::Found& found) {
@@ -243,10 +262,14 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     Outside outside(settings, clock);
     Registry registry;
     EngineDesk desk(settings.database, clock, [&log](const auto& found) { tell(log, found); });
-    register_workflows(registry, outside, desk);
+    Alerts* told = nullptr;  // once the engine is there
+    EngineInbox inbox(settings.database, clock,
+                      [&log, &told](const auto& found) { tell(log, *told, found); });
+    register_workflows(registry, outside, {desk, inbox}, clock);
     Engine engine(*store, clock, random, std::move(registry),
                   engine_options(settings, log, metrics, on_fatal));
     desk.attach(engine);
+    inbox.attach(engine);
 
     FrontLog front_log(log);
     Front front(front_options(settings, front_log, metrics));
@@ -258,6 +281,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
                    .paused = [&store] { return store->health() == Store::Health::full; },
                    .waiting_max = settings.alert_waiting},
                   outside.alerts);
+    told = &alerts;
     StripeWebhook webhook(engine, clock, log, webhook_options(settings, front, metrics, alerts));
     webhook.add_to(front.routes());
     add_health_routes(front.routes(), *store, engine);

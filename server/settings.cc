@@ -38,6 +38,10 @@ void read_reconciliation(Reader& reader, Settings& settings) {
         Reconcile::look);
     settings.reconcile_at = reader.text("STEPLOG_RECONCILE_AT");
     reader.expect("STEPLOG_RECONCILE_AT", [&] { parse_cron(settings.reconcile_at); });
+    settings.missed_events =
+        reader.choice<bool>("STEPLOG_MISSED_EVENTS", {{"take", true}, {"off", false}}, true);
+    settings.missed_events_at = reader.text("STEPLOG_MISSED_EVENTS_AT");
+    reader.expect("STEPLOG_MISSED_EVENTS_AT", [&] { parse_cron(settings.missed_events_at); });
     settings.time_zone = reader.text("STEPLOG_TIME_ZONE");
     reader.expect("STEPLOG_TIME_ZONE", [&] { Cron("@daily", settings.time_zone); });
 }
@@ -329,6 +333,8 @@ std::vector<std::string> describe(const Settings& settings) {
                              : settings.reconcile == Reconcile::repair ? "repair"
                                                                        : "look");
     add("STEPLOG_RECONCILE_AT", settings.reconcile_at);
+    add("STEPLOG_MISSED_EVENTS", settings.missed_events ? "take" : "off");
+    add("STEPLOG_MISSED_EVENTS_AT", settings.missed_events_at);
     add("STEPLOG_TIME_ZONE", settings.time_zone);
     add("STEPLOG_RETRY_FOR", format_duration(settings.retry.retry_for));
     const bool unlimited = settings.retry.attempts_max == RetryPolicy{}.attempts_max;

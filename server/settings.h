@@ -30,6 +30,8 @@ struct Settings {
     Reconcile reconcile = Reconcile::look;
     std::string reconcile_at;  // a cron expression, in this time zone
     std::string time_zone;
+    bool missed_events = true;     // whether Stripe's list is compared with the inbox
+    std::string missed_events_at;  // a cron expression, in the same time zone
     LogLevel log_level = LogLevel::info;
     LogFormat log_format = LogFormat::json;
     RetryPolicy retry;

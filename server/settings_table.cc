@@ -27,6 +27,10 @@ const std::vector<Variable>& variables() {
          "on a schedule: look for paying customers without an account, repair (provision them), or "
          "off"},
         {"STEPLOG_RECONCILE_AT", "0 9 * * *", "when: a cron expression, or @hourly, @daily, …"},
+        {"STEPLOG_MISSED_EVENTS", "take",
+         "on a schedule: compare Stripe's list of events with the inbox, and take in what was not "
+         "delivered; or off"},
+        {"STEPLOG_MISSED_EVENTS_AT", "7 * * * *", "when: a cron expression, or @hourly, @daily, …"},
         {"STEPLOG_TIME_ZONE", "UTC", "in this time zone: an IANA name like Europe/Berlin"},
         {"STEPLOG_LOG_LEVEL", "info", "debug, info, warn or error"},
         {"STEPLOG_LOG_FORMAT", "", "json or text; json, but text on a terminal"},

@@ -47,9 +47,12 @@ void Outside::add_alert_channels(const Settings& settings, const Clock& clock) {
         alerts.push_back(steps::alert_email(*resend, settings.email_from, settings.alert_email_to));
 }
 
-void register_workflows(Registry& registry, Outside& outside, steps::InstanceDesk& desk) {
+void register_workflows(Registry& registry, Outside& outside, const Inside& inside,
+                        const Clock& clock) {
     steps::register_provision_customer(registry, outside.providers);
-    steps::register_reconcile_accounts(registry, outside.providers, desk);
+    steps::register_reconcile_accounts(registry, outside.providers, inside.desk);
+    steps::register_missed_events(registry, outside.providers.stripe, inside.inbox, clock,
+                                  {.livemode = outside.providers.livemode});
     steps::register_tell_people(registry, outside.alerts);
 }
 

@@ -9,6 +9,7 @@
 #include "server/settings.h"
 #include "steps/email.h"
 #include "steps/http_client.h"
+#include "steps/missed_events.h"
 #include "steps/reconcile_accounts.h"
 #include "steps/tell_people.h"
 
@@ -26,7 +27,14 @@ struct Outside {
     void add_alert_channels(const Settings& settings, const Clock& clock);
 };
 
-/// What is outside and the desk outlive what runs them.
-void register_workflows(Registry& registry, Outside& outside, steps::InstanceDesk& desk);
+/// What workflows reach of the engine that runs them.
+struct Inside {
+    steps::InstanceDesk& desk;
+    steps::Inbox& inbox;
+};
+
+/// What is outside, what is inside and the clock outlive what runs them.
+void register_workflows(Registry& registry, Outside& outside, const Inside& inside,
+                        const Clock& clock);
 
 }  // namespace steplog::server

@@ -18,7 +18,9 @@ constexpr std::array kind_words = {std::pair(TroubleKind::stuck, "stuck"),
                                    std::pair(TroubleKind::waiting, "waiting"),
                                    std::pair(TroubleKind::quarantined, "quarantined"),
                                    std::pair(TroubleKind::conflict, "conflict"),
-                                   std::pair(TroubleKind::store_paused, "store_paused")};
+                                   std::pair(TroubleKind::store_paused, "store_paused"),
+                                   std::pair(TroubleKind::missed, "missed"),
+                                   std::pair(TroubleKind::endpoint_disabled, "endpoint_disabled")};
 constexpr std::array stage_words = {std::pair(AlertStage::begun, "begun"),
                                     std::pair(AlertStage::grown, "grown"),
                                     std::pair(AlertStage::over, "over")};
@@ -78,6 +80,12 @@ std::string headline_of_begun(const Alert& alert) {
         case TroubleKind::store_paused:
             return "CRITICAL: events cannot be stored and are answered 503, so that they come "
                    "again";
+        case TroubleKind::missed:
+            return fmt::format("{} not delivered by Stripe; found in its list and taken in",
+                               counted(alert.count, "event was", "events were"));
+        case TroubleKind::endpoint_disabled:
+            return "CRITICAL: Stripe has disabled the webhook endpoint: events come only by the "
+                   "comparison with its list";
     }
     return "";
 }
@@ -100,6 +108,10 @@ std::string headline_of_end(const Alert& alert) {
             return fmt::format("over{}: no more events that came with another body", after);
         case TroubleKind::store_paused:
             return fmt::format("over{}: events are stored again", after);
+        case TroubleKind::missed:
+            return fmt::format("over{}: no more events that were not delivered", after);
+        case TroubleKind::endpoint_disabled:
+            return fmt::format("over{}: the webhook endpoint is enabled", after);
     }
     return "";
 }
@@ -121,8 +133,9 @@ std::string Cause::id() const {
 
 Urgency urgency_of(const Alert& alert) {
     if (alert.stage == AlertStage::over) return Urgency::info;
-    const bool can_wait =
-        alert.cause.kind == TroubleKind::quarantined || alert.cause.kind == TroubleKind::conflict;
+    const bool can_wait = alert.cause.kind == TroubleKind::quarantined ||
+                          alert.cause.kind == TroubleKind::conflict ||
+                          alert.cause.kind == TroubleKind::missed;
     return can_wait ? Urgency::warning : Urgency::critical;
 }
 
@@ -160,6 +173,13 @@ std::string advice(const Alert& alert) {
         case TroubleKind::store_paused:
             return "The disk is full, or cannot be written: free some space. Nothing is lost, and "
                    "it goes on by itself.";
+        case TroubleKind::missed:
+            return "Their customers are being provisioned. Look in Stripe's dashboard, under "
+                   "webhooks, why they were not delivered; workflow-inspect list --workflow "
+                   "find_missed_events names the comparison that has the list.";
+        case TroubleKind::endpoint_disabled:
+            return "Enable it in Stripe's dashboard, under webhooks. What is missed until then is "
+                   "found by the comparison, later than it would have come.";
     }
     return "";
 }

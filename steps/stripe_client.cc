@@ -97,16 +97,42 @@ SubscriptionPage StripeClient::list_subscriptions(const std::string& after, int 
         require_id(after);
         request.target += "&starting_after=" + after;
     }
+    SubscriptionPage page;
+    page.subscriptions = list(request, call, page.has_more);
+    return page;
+}
+
+EventPage StripeClient::list_events(const EventQuery& query, const Call& call) const {
+    ProviderRequest request{.method = "GET", .doing = "list events"};
+    request.target = fmt::format("/v1/events?limit={}&created%5Bgte%5D={}&created%5Blte%5D={}",
+                                 query.limit, query.from_s, query.to_s);
+    for (const std::string& type : query.types) request.target += "&types%5B%5D=" + type;
+    if (!query.after.empty()) {
+        require_id(query.after);
+        request.target += "&starting_after=" + query.after;
+    }
+    EventPage page;
+    page.events = list(request, call, page.has_more);
+    return page;
+}
+
+std::vector<Json> StripeClient::list_webhook_endpoints(const Call& call) const {
+    bool has_more = false;
+    return list({.method = "GET",
+                 .target = "/v1/webhook_endpoints?limit=100",
+                 .doing = "list webhook endpoints"},
+                call, has_more);
+}
+
+std::vector<Json> StripeClient::list(const ProviderRequest& request, const Call& call,
+                                     bool& has_more) const {
     const Json list = api_.call(request, call);
     const Json& data = value_at(list, {"data"});
     if (!data.is_array()) api_.throw_bad_reply(request);
-    SubscriptionPage page;
-    page.has_more = flag_at(list, {"has_more"}).value_or(false);
-    for (const Json& subscription : data) {
-        if (!is_provider_id(text_at(subscription, {"id"}))) api_.throw_bad_reply(request);
-        page.subscriptions.push_back(subscription);
-    }
-    return page;
+    has_more = flag_at(list, {"has_more"}).value_or(false);
+    for (const Json& element : data)
+        if (!is_provider_id(text_at(element, {"id"}))) api_.throw_bad_reply(request);
+    return data;
 }
 
 void StripeClient::update_metadata(const std::string& what, const std::string& path,

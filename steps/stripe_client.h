@@ -31,6 +31,21 @@ struct SubscriptionPage {
     bool has_more = false;
 };
 
+/// Which events: of these types (at most 20), created from from_s to to_s (Unix seconds), behind
+/// the event `after` ("": from the newest), at most `limit` (1 to 100).
+struct EventQuery {
+    std::vector<std::string> types;
+    std::int64_t from_s = 0, to_s = 0;
+    std::string after = {};
+    int limit = 100;
+};
+
+/// Part of a list of events, newest first.
+struct EventPage {
+    std::vector<Json> events;  // snapshot forms, each with an id
+    bool has_more = false;
+};
+
 class StripeClient {
   public:
     /// The transport and the clock must outlive the client.
@@ -60,6 +75,12 @@ class StripeClient {
     SubscriptionPage list_subscriptions(const std::string& after, int limit,
                                         const Call& call) const;
 
+    /// Of the last 30 days, of the key's own account.
+    EventPage list_events(const EventQuery& query, const Call& call) const;
+
+    /// All of the account: {"id","url","status":"enabled"|"disabled"}. There are 16 at most.
+    std::vector<Json> list_webhook_endpoints(const Call& call) const;
+
     /// Sets one metadata key and leaves the others. Carries call.idempotency_key.
     void update_customer_metadata(const std::string& id, const std::string& key,
                                   const std::string& value, const std::string& account,
@@ -71,6 +92,8 @@ class StripeClient {
   private:
     Json get(const std::string& what, const std::string& path, const std::string& id,
              const std::string& account, const Call& call) const;
+    /// The elements of a list, each with an id.
+    std::vector<Json> list(const ProviderRequest& request, const Call& call, bool& has_more) const;
     void update_metadata(const std::string& what, const std::string& path, const std::string& id,
                          const std::string& key, const std::string& value,
                          const std::string& account, const Call& call) const;

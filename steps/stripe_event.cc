@@ -135,6 +135,12 @@ Intake kept(NewEvent::Disposition disposition, std::string note, std::string id,
 
 }  // namespace
 
+std::vector<std::string> wanted_event_types() {
+    std::vector<std::string> types;
+    for (const auto& [type, wanted] : wanted_types()) types.push_back(type);
+    return types;
+}
+
 std::string customer_key(bool livemode, const std::string& account, const std::string& who) {
     return fmt::format("stripe:{}:{}:{}", livemode, account, who);
 }

@@ -36,6 +36,9 @@ struct StripeEvent {
     std::string related_id, related_path;       // thin events of a wanted kind; the path may be ""
 };
 
+/// The types that a workflow wants, in their snapshot forms.
+std::vector<std::string> wanted_event_types();
+
 /// Reads a parsed body. Nothing, and `why_not` a short fixed phrase, when it is no event or lacks
 /// what its type needs; such a body is quarantined. Types that no workflow wants need only id and
 /// type.

@@ -111,6 +111,7 @@ StormWorld::StormWorld(const Clock* clock) : port_(free_port()) {
                     {"RESEND_API_KEY", "re_NotARealKey000000"},
                     {"RESEND_API_BASE", stand_ins_->base(sandbox::Provider::resend)},
                     {"EMAIL_FROM", "hello@example.com"},
+                    {"STEPLOG_MISSED_EVENTS", "off"},
                     {"APP_URL", "https://app.example.com"}};
 }
 

@@ -46,6 +46,7 @@ class Operator : public ::testing::Test {
                            {"RESEND_API_KEY", "re_NotARealKey"},
                            {"RESEND_API_BASE", stand_ins.base()},
                            {"EMAIL_FROM", "Acme <hello@acme.example>"},
+                           {"STEPLOG_MISSED_EVENTS", "off"},
                            {"APP_URL", "https://app.acme.example"}});
         const auto line = server->read_line(60s);
         const std::string before = "workflow-server listening on ";

@@ -44,6 +44,7 @@ class MainJob : public ::testing::Test {
                         {"RESEND_API_KEY", "re_NotARealKey"},
                         {"RESEND_API_BASE", stand_ins_.base()},
                         {"EMAIL_FROM", "Acme <hello@acme.example>"},
+                        {"STEPLOG_MISSED_EVENTS", "off"},
                         {"APP_URL", "https://app.acme.example"}};
     }
 

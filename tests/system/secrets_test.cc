@@ -101,6 +101,7 @@ class Discretion : public ::testing::Test {
                     {"CLERK_API_BASE", providers},
                     {"RESEND_API_BASE", providers},
                     {"EMAIL_FROM", "Acme <hello@acme.example>"},
+                    {"STEPLOG_MISSED_EVENTS", "off"},
                     {"APP_URL", "https://app.acme.example"}});
         return all;
     }

@@ -311,6 +311,11 @@ void Sandbox::mark_delivered(const std::string& event_id) {
     world_.stripe.mark_delivered(event_id);
 }
 
+void Sandbox::set_webhook_endpoint(const std::string& url, bool enabled) {
+    const std::scoped_lock lock(mutex_);
+    world_.stripe.set_webhook_endpoint(url, enabled);
+}
+
 std::vector<Clerk::User> Sandbox::users() const {
     const std::scoped_lock lock(mutex_);
     return world_.clerk.users();

@@ -70,6 +70,8 @@ class Sandbox {
     std::vector<Event> take_outbox();
     /// An endpoint answered 2xx: GET /v1/events?delivery_success=false leaves the event out.
     void mark_delivered(const std::string& event_id);
+    /// What GET /v1/webhook_endpoints lists.
+    void set_webhook_endpoint(const std::string& url, bool enabled);
 
     std::vector<Clerk::User> users() const;
     std::vector<std::shared_ptr<const Json>> emails() const;

@@ -16,6 +16,7 @@ Service::Service(ServiceOptions options)
     : sandbox_(options.sandbox),
       sender_(make_sender(options.sender, sandbox_)),
       control_(sandbox_, sender_.get()) {
+    if (!options.sender.url.empty()) sandbox_.set_webhook_endpoint(options.sender.url, true);
     if (options.separate_ports) {
         for (const Provider provider : all_providers) {
             own_[static_cast<std::size_t>(provider)] = std::make_unique<HttpServer>(

@@ -230,6 +230,14 @@ steps::HttpReply Stripe::execute(const Call& call, const Caller& caller, IdSourc
     }
 }
 
+void Stripe::set_webhook_endpoint(const std::string& url, bool enabled) {
+    endpoints_ = {{{"id", "we_sandbox"},
+                   {"object", "webhook_endpoint"},
+                   {"url", url},
+                   {"status", enabled ? "enabled" : "disabled"},
+                   {"enabled_events", {"*"}}}};
+}
+
 Collection::Object Stripe::read(const Call& call, StripeAccount& account) {
     const auto& at = call.segments;
     const auto share = [](Json json) { return std::make_shared<const Json>(std::move(json)); };
@@ -246,6 +254,11 @@ Collection::Object Stripe::read(const Call& call, StripeAccount& account) {
     if (at.size() < 2 || at[0] != "v1") throw unknown_route(call);
     if (at[1] == "events" && at.size() == 2) return share(list_events(account, call));
     if (at[1] == "events" && at.size() == 3) return event_of(EventForm::snapshot);
+    if (at[1] == "webhook_endpoints" && at.size() == 2)
+        return share({{"object", "list"},
+                      {"url", "/v1/webhook_endpoints"},
+                      {"has_more", false},
+                      {"data", endpoints_}});
     // checkout/sessions[/id] is one segment longer than all the others.
     const std::size_t id_at = at[1] == "checkout" ? 3 : 2;
     if (!is_collection(at[1]) || at.size() > id_at + 1 ||

@@ -43,6 +43,9 @@ class Stripe {
     std::vector<Event> take_outbox();
     void mark_delivered(const std::string& event_id);
 
+    /// The one endpoint that GET /v1/webhook_endpoints lists from then on.
+    void set_webhook_endpoint(const std::string& url, bool enabled);
+
   private:
     struct Caller {
         bool live = false;
@@ -59,6 +62,7 @@ class Stripe {
     std::map<std::string, StripeAccount> accounts_;  // by "live/acct_1"
     IdempotencyKeys keys_;
     std::vector<EventRecord> outbox_;
+    Json endpoints_ = Json::array();
     std::string request_id_;  // of the request being handled
 };
 
