@@ -35,7 +35,10 @@ std::string AdminInstances::find(const std::string& id) const { return inspector
 Answer AdminInstances::browse(const BrowseFilter& filter) const {
     const BrowsePage page = DashboardReader(file_.database, clock_).browse(filter);
     Json array = Json::array();
-    for (const InstanceRow& row : page.rows) array.push_back(json_of(row));
+    for (const InstanceRow& row : page.rows) {
+        array.push_back(json_of(row));
+        array.back()["seq"] = row.seq;
+    }
     return {200, dump({{"instances", std::move(array)},
                        {"next", page.next ? Json(*page.next) : Json(nullptr)},
                        {"cut", page.cut}})};

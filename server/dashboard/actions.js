@@ -6,6 +6,13 @@ const at = (data) => (data.step ? ` at ${data.step}` : '');
 const parkedAtALimit = (data) => data.waits_for === 'circuit' && /^(rate|slot) /.test(data.waits_detail ?? '');
 
 export const offers = {
+  'retry-now': {
+    label: 'Retry now', title: 'Make the next attempt now?', yes: 'Retry now',
+    fits: (data) => data.state === 'sleeping' && data.waits_for === 'retry',
+    text: (data) => [`The next attempt${at(data)} begins at once instead of at its time. Attempts (${
+      data.attempts} so far) and the time that is allowed go on counting.`],
+    done: () => 'The next attempt begins.',
+  },
   'resume': {
     label: 'Resume', title: 'Resume this instance?', yes: 'Resume',
     fits: (data) => data.error_code !== 'log_damaged' && (data.state === 'stuck' || data.state === 'sleeping' &&
@@ -13,13 +20,6 @@ export const offers = {
     text: (data) => [`It goes on${at(data)} now, with fresh attempts. Steps that are finished are not run again.`,
       data.error_code === 'in_doubt' ? 'Its last attempt may have happened all the same. Look at the provider first: resuming it repeats the step.' : null],
     done: () => 'Resumed: a worker takes it up.',
-  },
-  'retry-now': {
-    label: 'Retry now', title: 'Make the next attempt now?', yes: 'Retry now',
-    fits: (data) => data.state === 'sleeping' && data.waits_for === 'retry',
-    text: (data) => [`The next attempt${at(data)} begins at once instead of at its time. Attempts (${
-      data.attempts} so far) and the time that is allowed go on counting.`],
-    done: () => 'The next attempt begins.',
   },
   'cancel': {
     label: 'Cancel instance', title: 'Cancel this instance?', yes: 'Cancel it', dangerous: true,

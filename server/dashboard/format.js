@@ -61,6 +61,12 @@ export function clockTime(at) {
   return `${date.toLocaleDateString('en-GB', {day: 'numeric', month: 'short'})} ${time}`;
 }
 
+// The server's sentences hold times of UTC: here they are those of whoever reads.
+export function withTimes(text) {
+  return text.split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)/).map((part, at) => (at % 2
+    ? el('time', {datetime: part, title: exact(part)}, clockTime(part).slice(0, -4)) : part));
+}
+
 export function updateTimes() {
   for (const time of document.querySelectorAll('time[data-relative]')) {
     const text = relative(time.dateTime);

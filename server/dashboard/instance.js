@@ -2,7 +2,7 @@
 import {ask, errorHelp, instancePath} from './api.js';
 import {el, prose, say, slot} from './dom.js';
 import {confirm, offers} from './actions.js';
-import {ago, badge, count, exact, instanceLink, isFinished, listLink, plural} from './format.js';
+import {ago, badge, count, exact, instanceLink, isFinished, listLink, plural, withTimes} from './format.js';
 import {timeline} from './timeline.js';
 
 const headlines = {
@@ -14,12 +14,14 @@ const waits = {
   child: 'Waits for another instance', once: 'Waits for another instance', pause: 'Paused',
 };
 
-// The sentence begins with the id, which stands above already, and ends in a command.
-function sentence({why, id, command}) {
+// The sentence begins with the id, which stands above already, holds the error, which stands below,
+// and ends in a command.
+function sentence({why, id, command, code, text: error}) {
   let text = why.startsWith(`${id} `) ? why.slice(id.length + 1) : why;
   if (command && text.endsWith(command)) text = text.slice(0, -command.length);
+  if (code && error) text = text.replace(` (${code}: ${error})`, '');
   text = text.charAt(0).toUpperCase() + text.slice(1);
-  return command ? [text, el('code', {}, command)] : text;
+  return [withTimes(text), command ? el('code', {}, command) : null];
 }
 
 function standing(data) {
@@ -46,7 +48,7 @@ function facts(data) {
     fact('Key', data.key && el('a', {href: listLink({key: data.key}), 'data-key': 'key'}, data.key)),
     fact('Stands at', data.step), fact('Attempts', data.attempts ? count(data.attempts) : null),
     fact('Accepted', ago(data.created_at)), fact('Changed', ago(data.updated_at)),
-    fact('Ended', data.finished_at && ago(data.finished_at)), fact('Due', !data.finished_at && data.due_at && ago(data.due_at)),
+    fact('Ended', data.finished_at && ago(data.finished_at)), fact('Due', data.due_at && ago(data.due_at)),
     fact('Deadline', data.deadline_at && ago(data.deadline_at)),
     fact('Asked to end', data.cancel_requested_at && ago(data.cancel_requested_at)),
     fact('Behind it', data.queued_behind ? plural(data.queued_behind, 'instance') : null),
@@ -86,7 +88,7 @@ export function instanceView(id) {
     problem: slot('', (text) => (text ? el('p', {class: 'notice bad', role: 'alert'}, text) : null)),
     warnings: slot('', warnings), standing: slot('standing', standing), error: slot('', error),
     actions: slot('actions', (names) => names.map((name) => el('button', {type: 'button', 'data-key': name,
-      class: offers[name].dangerous ? 'danger' : 'primary', onclick: () => act(name)}, offers[name].label))),
+      class: offers[name].dangerous ? 'danger' : name === names[0] ? 'primary' : null, onclick: () => act(name)}, offers[name].label))),
     facts: slot('', facts), timeline: slot('', timeline), payloads: slot('', payloads), runs: slot('', runs),
   };
   const panel = el('section', {class: 'panel', 'aria-label': 'What comes next'}, slots.standing.node, slots.error.node, slots.actions.node);
@@ -132,7 +134,7 @@ export function instanceView(id) {
     slots.problem.show('');
     slots.warnings.show({damage: data.log_damage, near: data.near_limits});
     slots.standing.show({id: data.id, why: data.why, next_at: data.next_at, command: data.command, state: data.state,
-      waits_for: data.waits_for});
+      waits_for: data.waits_for, code: data.error_code, text: data.error});
     slots.error.show({code: data.error_code, text: data.error, help});
     slots.actions.show(Object.keys(offers).filter((name) => offers[name].fits(data)));
     slots.timeline.show({log: data.log, next: data.next, next_at: data.next_at, state: data.state, step: data.step});

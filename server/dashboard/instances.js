@@ -57,7 +57,7 @@ function row(one) {
     el('td', {class: 'c-id'}, el('a', {href: instanceLink(one.id), 'data-key': one.id},
       slash < 0 ? one.id : [el('span', {class: 'muted'}, one.id.slice(0, slash + 1)), one.id.slice(slash + 1)]),
     one.key ? el('div', {class: 'muted key'}, one.key) : null),
-    el('td', {class: 'c-step'}, one.step ?? '–',
+    el('td', {class: one.step ? 'c-step' : 'c-step none'}, one.step ?? '–',
       one.attempts > 1 ? el('span', {class: 'muted'}, ` · ${count(one.attempts)} attempts`) : null),
     el('td', {class: 'c-error'}, one.error_code ? el('code', {}, one.error_code) : null,
       one.error ? el('div', {class: 'muted clip', title: one.error}, one.error) : null),

@@ -1,7 +1,7 @@
 // The first view: is anything wrong, and how well and how fast has it gone lately?
 import {ask} from './api.js';
 import {el, slot} from './dom.js';
-import {ago, badge, count, listLink, plural, rough, span, states} from './format.js';
+import {ago, badge, clockTime, count, listLink, plural, rough, span, states} from './format.js';
 
 const waitingTooLongMs = 15 * 60 * 1000, lateMs = 60 * 1000;
 const none = {class: 'muted'};
@@ -25,7 +25,7 @@ function troubles(data) {
   if (data.stuck > 0)
     add('bad', el('a', {href: listLink({state: 'stuck'}), 'data-key': 'stuck'},
       plural(data.stuck, 'instance')), data.stuck === 1 ? ' waits' : ' wait',
-    ' for a person, the longest since ', ago(data.stuckSince), '.');
+    ' for a person, the first since ', clockTime(data.stuckSince).slice(0, -4), ' (', ago(data.stuckSince), ').');
   if (data.waitingSince && Date.now() - Date.parse(data.waitingSince) > waitingTooLongMs)
     add('bad', 'A paying customer has been without an account since ', ago(data.waitingSince), '.');
   if (data.dueAt && Date.now() - Date.parse(data.dueAt) > lateMs)
@@ -58,7 +58,7 @@ function tiles({recent, without, hours}) {
     tile('Failed account creations', count(missing),
       `${count(without.stuck)} stuck now, ${count(without.failed)} failed`, missing ? 'bad' : ''),
     tile('Throughput', [count(last), el('small', {}, ' / h')],
-      `in the last full hour; ${count(day)} in 24 h`),
+      `in the last full hour; ${count(day)} in 24\u00a0h`),
     tile('Waiting customer', without.waiting_since
       ? rough(Date.now() - Date.parse(without.waiting_since)) : 'none',
     without.waiting_since ? 'paid, and longest without an account' : 'everybody has an account'));
@@ -67,25 +67,21 @@ function tiles({recent, without, hours}) {
 const hourName = (at) => `${String(new Date(at).getHours()).padStart(2, '0')}:00`;
 
 function chart(hours) {
-  const width = 720, height = 150, left = 4, floor = 128, head = 14;
+  const width = 720, height = 160;
   const most = Math.max(1, ...hours.map((hour) => hour.finished));
-  const step = (width - left) / hours.length;
+  const step = width / hours.length;
   const bars = hours.map((hour, at) => {
-    const tall = hour.finished ? Math.max(2, (hour.finished / most) * (floor - head)) : 0;
-    const x = left + at * step;
-    return el('g', {},
-      el('rect', {class: at === hours.length - 1 ? 'bar now' : 'bar', x: x + 1.5, y: floor - tall,
-        width: step - 3, height: tall, rx: 2}),
-      el('rect', {class: 'catch', x, y: 0, width: step, height: floor},
-        el('title', {svg: true}, `${hourName(hour.at)}: ${count(hour.finished)} ended`)),
-      at % 4 === 3 ? el('text', {x: x + step / 2, y: height - 6, 'text-anchor': 'middle'},
-        hourName(hour.at)) : null);
+    const tall = hour.finished ? Math.max(2, hour.finished / most * height) : 0;
+    return [el('rect', {class: at === hours.length - 1 ? 'bar now' : 'bar', x: at * step + 2, y: height - tall,
+      width: step - 4, height: tall}),
+    el('rect', {class: 'catch', x: at * step, y: 0, width: step, height},
+      el('title', {svg: true}, `${hourName(hour.at)}: ${count(hour.finished)} ended`))];
   });
-  return el('svg', {viewBox: `0 0 ${width} ${height}`, class: 'chart', role: 'img', 'aria-label':
-    `Instances ended in each of the last 24 hours, at most ${count(most)} in one; the table below has the numbers.`},
-  el('line', {class: 'floor', x1: left, x2: width, y1: floor, y2: floor}),
-  el('line', {class: 'top', x1: left, x2: width, y1: head, y2: head}),
-  el('text', {x: left, y: head - 3, class: 'most'}, count(most)), bars);
+  return [el('p', {class: 'most muted', 'aria-hidden': 'true'}, count(most)),
+    el('svg', {viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', class: 'chart', role: 'img', 'aria-label':
+      `Instances that ended in each of the last 24 hours, at most ${count(most)} in one; the table below has the numbers.`}, bars),
+    el('p', {class: 'hours muted', 'aria-hidden': 'true'}, hours.map((hour, at) =>
+      el('span', {}, at % 4 === 3 ? hourName(hour.at) : '')))];
 }
 
 function throughput(hours) {

@@ -1,7 +1,7 @@
 // The step log as a timeline: an attempt's beginning and its outcome are one line, and the last line
 // is what comes next.
 import {el} from './dom.js';
-import {ago, clockTime, exact, isFinished, span} from './format.js';
+import {ago, clockTime, exact, isFinished, span, withTimes} from './format.js';
 
 const outcomes = {completed: 'good', skipped: 'good', undone: 'good', retried: 'warn', failed: 'bad', stuck: 'bad', cancelled: 'bad'};
 const endings = ['completed', 'retried', 'failed', 'skipped', 'undone'];
@@ -54,26 +54,28 @@ function details(one, number) {
     el('pre', {tabindex: 0, 'aria-label': 'Details'}, JSON.stringify(all, null, 2)));
 }
 
-function line(one, number) {
+function line(one, number, all) {
   const took = one.ended ? Date.parse(one.ended) - Date.parse(one.at) : null;
   const told = ['retried', 'failed', 'stuck', 'cancelled'].includes(one.kind);
   const {code, error, delay_ms: delay} = told ? one.data : {};
+  // What made it stuck stands in the line before, as a rule.
+  const again = one.kind === 'stuck' && all[number - 1]?.data.error === error;
   return el('li', {class: outcomes[one.kind] ?? (one.kind === 'started' ? 'open' : '')},
     el('time', {datetime: one.at, title: exact(one.at)}, clockTime(one.at)),
     el('div', {class: 'what'},
       el('p', {}, words(one), one.attempt > 1 ? el('span', {class: 'muted'}, ` · attempt ${one.attempt}`) : null,
         took === null ? null : el('span', {class: 'muted'}, ` · ${span(took)}`),
         delay ? el('span', {class: 'muted'}, ` · next after ${span(delay)}`) : null),
-      code || error ? el('p', {class: 'entry-error'}, code ? [el('code', {}, String(code)), ' '] : null, error ? String(error) : null) : null,
+      (code || error) && !again ? el('p', {class: 'entry-error'}, code ? [el('code', {}, String(code)), ' '] : null, error ? String(error) : null) : null,
       details(one, number)));
 }
 
 export function timeline({log, next, next_at: nextAt, state, step}) {
   const last = isFinished(state) ? null : el('li', {class: 'next'},
     nextAt ? el('time', {datetime: nextAt, title: exact(nextAt)}, clockTime(nextAt)) : el('span', {class: 'muted'}, 'next'),
-    el('div', {class: 'what'}, el('p', {}, next ? [next.charAt(0).toUpperCase(), next.slice(1)] : state === 'stuck'
+    el('div', {class: 'what'}, el('p', {}, next ? withTimes(next.charAt(0).toUpperCase() + next.slice(1)) : state === 'stuck'
       ? `Nothing by itself: it goes on${step ? ` at ${step}` : ''} when it is resumed` : 'Nothing by itself'),
-    nextAt ? el('p', {class: 'muted'}, ago(nextAt)) : null));
+    nextAt && !next ? el('p', {class: 'muted'}, ago(nextAt)) : null));
   if (log.length === 0 && !last) return el('p', {class: 'muted'}, 'Its log is empty.');
   return el('ol', {class: 'timeline'}, items(log).map(line), last);
 }
