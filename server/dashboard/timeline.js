@@ -27,13 +27,13 @@ function words(one) {
   switch (kind) {
     case 'started': return [name, ' is under way'];
     case 'completed': return [name, data.adopted ? ' done already: found and taken over' : ' done'];
-    case 'skipped': return [name, ' taken as done by a person'];
+    case 'skipped': return [name, ' taken as done by ', data.by ?? 'a person'];
     case 'retried': return [name, data.interrupted ? ' interrupted by a shutdown' : data.outcome === 'unknown' ? ' in doubt, tried again' : ' not done, tried again'];
     case 'failed': return [name, ' refused for good'];
     case 'undone': return [name, ' taken back'];
     case 'stuck': return ['Stuck', name ? [' at ', name] : null];
-    case 'resumed': return ['Resumed', name ? [' at ', name] : null];
-    case 'cancelled': return 'Cancelled';
+    case 'resumed': return ['Resumed', name ? [' at ', name] : null, data.by ? ` by ${data.by}` : null];
+    case 'cancelled': return ['Cancelled', data.by ? ` by ${data.by}` : null];
     case 'timer': return [name ?? 'Timer', ' sleeps'];
     case 'signal': return ['Signal ', name];
     case 'child': return ['Child ', name];
@@ -47,6 +47,7 @@ function words(one) {
 function details(one, number) {
   const shown = {...one.data};
   if (one.kind !== 'resumed') for (const name of ['code', 'error', 'delay_ms']) delete shown[name];
+  for (const name of ['reason', 'by']) delete shown[name];
   const request = one.request && Object.keys(one.request).length ? {intent: one.request} : {};
   const all = {...request, ...shown};
   if (Object.keys(all).length === 0) return null;
@@ -67,6 +68,7 @@ function line(one, number, all) {
         took === null ? null : el('span', {class: 'muted'}, ` · ${span(took)}`),
         delay ? el('span', {class: 'muted'}, ` · next after ${span(delay)}`) : null),
       (code || error) && !again ? el('p', {class: 'entry-error'}, code ? [el('code', {}, String(code)), ' '] : null, error ? String(error) : null) : null,
+      one.data.reason ? el('p', {class: 'entry-error'}, `Reason: ${one.data.reason}`) : null,
       details(one, number)));
 }
 

@@ -19,7 +19,8 @@ before(async () => {
 });
 after(() => world.end());
 
-const focused = (page) => page.evaluate(() => document.activeElement.innerText || document.activeElement.id);
+const focused = (page) => page.evaluate(() => (document.activeElement === document.body ? ''
+  : document.activeElement.innerText || document.activeElement.id));
 
 async function tabTo(page, name) {
   for (let n = 0; n < 60; ++n) {
@@ -71,7 +72,7 @@ for (const {colorScheme, size, viewport} of looks)
     const phone = size === 'phone';
     const page = await world.tab({signedIn: false, colorScheme, viewport, hasTouch: phone, isMobile: phone, reducedMotion: 'reduce'});
     const look = async (name) => {
-      await page.screenshot({path: join(shots, `${name}-${size}-${colorScheme}.png`), fullPage: name !== 'confirm'});
+      await page.screenshot({path: join(shots, `${name}-${size}-${colorScheme}.png`), fullPage: name !== 'confirm', caret: 'initial'});
       assert.deepEqual(await page.evaluate(findFaults), [], name);
     };
     await look('sign-in');
