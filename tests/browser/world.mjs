@@ -28,15 +28,24 @@ async function start(command, args, environment) {
 export class World {
   static async create({database, environment = {}} = {}) {
     const world = new World();
-    world.directory = mkdtempSync(join(tmpdir(), 'steplog-browser-'));
-    world.database = database ?? join(world.directory, 'steplog.db');
-    world.environment = environment;
-    world.sandbox = await start('workflow-sandbox', ['serve', '--listen', '127.0.0.1:0', '--webhook', 'http://127.0.0.1:9/', '--webhook-secret', secret], {});
-    world.provider = JSON.parse(world.sandbox.line).sandbox;
-    await world.startServer('127.0.0.1:0');
-    world.browser = await chromium.launch({executablePath: process.env.CHROMIUM, args: ['--headless', '--no-sandbox', '--disable-gpu',
-      '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']});
+    try {
+      await world.begin(database, environment);
+    } catch (error) {
+      await world.end();
+      throw error;
+    }
     return world;
+  }
+
+  async begin(database, environment) {
+    this.directory = mkdtempSync(join(tmpdir(), 'steplog-browser-'));
+    this.database = database ?? join(this.directory, 'steplog.db');
+    this.environment = environment;
+    this.sandbox = await start('workflow-sandbox', ['serve', '--listen', '127.0.0.1:0', '--webhook', 'http://127.0.0.1:9/', '--webhook-secret', secret], {});
+    this.provider = JSON.parse(this.sandbox.line).sandbox;
+    await this.startServer('127.0.0.1:0');
+    this.browser = await chromium.launch({executablePath: process.env.CHROMIUM, args: ['--headless', '--no-sandbox', '--disable-gpu',
+      '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']});
   }
 
   async startServer(listen) {
