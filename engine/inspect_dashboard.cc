@@ -123,6 +123,17 @@ Unreached DashboardReader::unreached(const std::string& workflow, const std::str
     });
 }
 
+std::map<State, std::int64_t> DashboardReader::ended() {
+    return file_->read([](Statements& statements) {
+        std::map<State, std::int64_t> ended = {
+            {State::completed, 0}, {State::failed, 0}, {State::cancelled, 0}};
+        Query read(statements, "SELECT state, sum(count) FROM ended_instances GROUP BY state");
+        while (read.next())
+            if (const auto state = parse_state(read.text(0))) ended[*state] = read.integer(1);
+        return ended;
+    });
+}
+
 std::optional<std::int64_t> DashboardReader::stuck_since_ms() {
     return file_->read([](Statements& statements) {
         Query read(statements, "SELECT min(updated_at_ms) FROM instances WHERE state='stuck'");

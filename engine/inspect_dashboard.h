@@ -70,7 +70,7 @@ class DashboardReader {
   public:
     static constexpr std::int64_t sample_max = 10'000;  // ended instances behind the figures
     static constexpr std::int64_t hour_max = 1'000'000;
-    static constexpr std::int64_t rows_max = 20'000;  // looked at for one page
+    static constexpr std::int64_t rows_max = 20'000;  // looked at for one page, by one index
     static constexpr int hours = 24;
 
     DashboardReader(std::filesystem::path database, const Clock& clock);
@@ -81,6 +81,9 @@ class DashboardReader {
     /// Of `workflow`, without `step` finished; stuck ones with one of these codes do not count.
     Unreached unreached(const std::string& workflow, const std::string& step,
                         const std::vector<std::string>& but_codes);
+
+    /// How many have ended and are still kept, by state.
+    std::map<State, std::int64_t> ended();
 
     /// Since when the longest stuck one is.
     std::optional<std::int64_t> stuck_since_ms();
@@ -94,8 +97,6 @@ class DashboardReader {
 
   private:
     BrowsePage browse_by_text(const BrowseFilter& filter);
-    BrowsePage browse_newest(const BrowseFilter& filter);
-    void add_unfinished(const BrowseFilter& filter, BrowsePage& page);
 
     std::unique_ptr<ReadOnlyDatabase> file_;
     const Clock& clock_;

@@ -67,6 +67,9 @@ Json AdminOverview::look() {
     if (!reader_) reader_ = std::make_unique<DashboardReader>(database_, clock_);
     Json json = {{"at", time_or_null(clock_.now_ms())}};
     add_backlog(inspector_->backlog(), json);
+    json["ended"] = Json::object();
+    for (const auto& [state, number] : reader_->ended())
+        json["ended"][std::string(to_string(state))] = number;
     json["stuck_since"] = time_or_null(reader_->stuck_since_ms());
     add_recent(reader_->recent_past(), json);
     const Unreached unreached = paid_without_account_lately(*reader_);

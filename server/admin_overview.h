@@ -18,9 +18,10 @@ class AdminOverview {
     AdminOverview(std::filesystem::path database, const Clock& clock)
         : database_(std::move(database)), clock_(clock) {}
 
-    /// {"at", "states" (of what is unfinished), "stuck" (groups), "stuck_since", "oldest_due_at",
-    /// "recent", "hours", "workflows", "without_account" {"stuck", "failed", "waiting_since"},
-    /// "breakers", "limits", "paused_workflows", "heads"}. Throws InspectError.
+    /// {"at", "states" (of what is unfinished), "ended" (all that is kept), "stuck" (groups),
+    /// "stuck_since", "oldest_due_at", "recent", "hours", "workflows", "without_account" {"stuck",
+    /// "failed", "waiting_since"}, "breakers", "limits", "paused_workflows", "heads"}. Throws
+    /// InspectError.
     Answer answer();
 
   private:

@@ -5,6 +5,11 @@ export const states = ['stuck', 'running', 'pending', 'sleeping', 'waiting', 'qu
   'failed', 'cancelled'];
 export const isFinished = (state) => ['completed', 'failed', 'cancelled'].includes(state);
 
+// This machine's clock may differ from the server's, by which all times are.
+let aheadMs = 0;
+export const setServerTime = (at) => { aheadMs = Date.now() - Date.parse(at); };
+export const now = () => Date.now() - aheadMs;
+
 export const count = (number) => number.toLocaleString('en');
 
 export function plural(number, word) {
@@ -37,7 +42,7 @@ export function rough(ms) {
 }
 
 export function relative(at) {
-  const ms = Date.now() - Date.parse(at);
+  const ms = now() - Date.parse(at);
   if (Math.abs(ms) < 2000) return 'now';
   return ms > 0 ? `${rough(ms)} ago` : `in ${rough(-ms)}`;
 }

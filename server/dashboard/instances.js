@@ -83,7 +83,8 @@ export function instancesView(query) {
   const foot = slot('foot', (state) => [
     el('p', {class: 'muted', role: 'status'}, state.looking ? 'Looking further back…'
       : state.cut ? `${count(state.shown)} shown, and more match: give more of it.` : `${count(state.shown)} shown.`),
-    state.more ? el('button', {type: 'button', 'data-key': 'more', onclick: () => more(true)}, 'Show more') : null]);
+    state.more ? el('button', {type: 'button', 'data-key': 'more', 'aria-disabled': state.looking ? 'true' : null,
+      onclick: () => { if (!looking) more(true); }}, 'Show more') : null]);
   const place = el('div', {});
   const node = el('div', {class: 'instances'}, el('h1', {}, 'Instances'), place, problem.node, list.node, foot.node);
   const view = {
@@ -107,7 +108,7 @@ export function instancesView(query) {
 
   function draw() {
     list.show({known, filtered: names.some((name) => filter[name])});
-    foot.show({shown: known.length, cut, looking, more: next !== null && !looking});
+    foot.show({shown: known.length, cut, looking, more: next !== null});
   }
 
   // The newest page again. What is known and older than it stays.

@@ -1,7 +1,7 @@
 // The first view: is anything wrong, and how well and how fast has it gone lately?
 import {ask} from './api.js';
 import {el, slot} from './dom.js';
-import {ago, badge, clockTime, count, listLink, plural, rough, span, states} from './format.js';
+import {ago, badge, clockTime, count, listLink, now, plural, rough, setServerTime, span, states} from './format.js';
 
 const waitingTooLongMs = 15 * 60 * 1000, lateMs = 60 * 1000;
 const none = {class: 'muted'};
@@ -26,9 +26,9 @@ function troubles(data) {
     add('bad', el('a', {href: listLink({state: 'stuck'}), 'data-key': 'stuck'},
       plural(data.stuck, 'instance')), data.stuck === 1 ? ' waits' : ' wait',
     ' for a person, the first since ', clockTime(data.stuckSince).slice(0, -4), ' (', ago(data.stuckSince), ').');
-  if (data.waitingSince && Date.now() - Date.parse(data.waitingSince) > waitingTooLongMs)
+  if (data.waitingSince && now() - Date.parse(data.waitingSince) > waitingTooLongMs)
     add('bad', 'A paying customer has been without an account since ', ago(data.waitingSince), '.');
-  if (data.dueAt && Date.now() - Date.parse(data.dueAt) > lateMs)
+  if (data.dueAt && now() - Date.parse(data.dueAt) > lateMs)
     add('warn', 'Work is late: the oldest was due ', ago(data.dueAt), '.');
   for (const one of data.limits)
     add('info', `${plural(one.parked, 'instance')} parked at the ${one.limit === 'rate' ? 'rate' : 'number'} allowed to the ${one.of} `,
@@ -60,7 +60,7 @@ function tiles({recent, without, hours}) {
     tile('Throughput', [count(last), el('small', {}, ' / h')],
       `in the last full hour; ${count(day)} in 24\u00a0h`),
     tile('Waiting customer', without.waiting_since
-      ? rough(Date.now() - Date.parse(without.waiting_since)) : 'none',
+      ? rough(now() - Date.parse(without.waiting_since)) : 'none',
     without.waiting_since ? 'paid, and longest without an account' : 'everybody has an account'));
 }
 
@@ -94,18 +94,17 @@ function throughput(hours) {
         el('tbody', {}, el('tr', {}, hours.map((hour) => el('td', {class: 'number'}, count(hour.finished)))))))));
 }
 
-function stateList({states: unfinished, recent}) {
-  const item = (state, number) => el('li', {},
+function stateList({states: unfinished, recent, ended}) {
+  const item = (state, ...numbers) => el('li', {},
     el('a', {href: listLink({state}), 'data-key': `state-${state}`}, badge(state),
-      el('span', {class: 'number'}, count(number))));
+      numbers.map((number) => el('span', {class: 'number'}, count(number)))));
   return el('section', {class: 'panel', 'aria-labelledby': 'states-title'},
     el('h2', {id: 'states-title'}, 'Now'),
     el('ul', {class: 'states'}, states.filter((state) => state in unfinished)
       .map((state) => item(state, unfinished[state]))),
-    el('h2', {}, 'Ended in 24 h'),
-    el('ul', {class: 'states'}, ['completed', 'failed', 'cancelled']
-      .map((state) => item(state, recent[state]))),
-    recent.whole ? null : el('p', none, `Of the ${count(recent.looked_at)} that ended last.`));
+    el('div', {class: 'ended'}, el('h2', {}, 'Ended'), el('span', none, 'in 24 h'), el('span', none, 'of all kept')),
+    el('ul', {class: 'states'}, Object.keys(ended).map((state) => item(state, recent[state], ended[state]))),
+    recent.whole ? null : el('p', none, `24 h: of the ${count(recent.looked_at)} that ended last.`));
 }
 
 function table(title, id, heads, rows, empty) {
@@ -152,15 +151,16 @@ export function overviewView() {
     async refresh(signal) {
       const data = await ask('/api/admin/overview', {signal});
       const {recent} = data;
+      setServerTime(data.at);
       delete recent.since;
       slots.troubles.show({breakers: data.breakers, paused: data.paused_workflows, limits: data.limits,
         stuck: data.states.stuck, stuckSince: data.stuck_since, dueAt: data.oldest_due_at,
         waitingSince: data.without_account.waiting_since,
-        minute: Math.floor(Date.now() / 60000)});
+        minute: Math.floor(now() / 60000)});
       slots.tiles.show({recent, without: data.without_account, hours: data.hours,
-        minute: Math.floor(Date.now() / 60000)});
+        minute: Math.floor(now() / 60000)});
       slots.chart.show(data.hours);
-      slots.states.show({states: data.states, recent});
+      slots.states.show({states: data.states, recent, ended: data.ended});
       slots.stuck.show(data.stuck);
       slots.workflows.show({workflows: data.workflows, recent});
     },
