@@ -103,7 +103,8 @@ function stateList({states: unfinished, recent, ended}) {
     el('ul', {class: 'states'}, states.filter((state) => state in unfinished)
       .map((state) => item(state, unfinished[state]))),
     el('div', {class: 'ended'}, el('h2', {}, 'Ended'), el('span', none, 'in 24 h'), el('span', none, 'of all kept')),
-    el('ul', {class: 'states'}, Object.keys(ended).map((state) => item(state, recent[state], ended[state]))),
+    el('ul', {class: 'states'}, ['completed', 'failed', 'cancelled'].map((state) =>
+      item(state, recent[state], ended[state]))),
     recent.whole ? null : el('p', none, `24 h: of the ${count(recent.looked_at)} that ended last.`));
 }
 
