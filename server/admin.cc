@@ -15,6 +15,8 @@ namespace {
 constexpr std::string_view root = "/api/admin";
 constexpr std::string_view reconcile_path = "/api/admin/fix-missing-clerk-accounts";
 constexpr std::string_view instances_path = "/api/admin/instances";
+constexpr std::string_view browse_path = "/api/admin/browse";
+constexpr std::string_view overview_path = "/api/admin/overview";
 constexpr std::size_t key_body_bytes_max = 16 * 1024;  // read before anybody is known
 constexpr std::size_t reason_bytes_max = 1000;
 constexpr std::int64_t list_limit_max = 1'000'000;  // read as admin_list_max from there on
@@ -61,6 +63,34 @@ class Parameters {
   private:
     std::multimap<std::string, std::string> query_;
 };
+
+State state_in(const std::string& text) {
+    const auto state = parse_state(text);
+    if (!state)
+        throw BadRequest(
+            "state must be pending, queued, running, sleeping, waiting, stuck, "
+            "completed, failed or cancelled");
+    return *state;
+}
+
+/// What both lists are asked for in the same words.
+template <class Filter>
+void take_names(Parameters& parameters, Filter& filter) {
+    filter.workflow = parameters.take("workflow").value_or("");
+    filter.key = parameters.take("key").value_or("");
+    filter.step = parameters.take("step").value_or("");
+    filter.error_code = parameters.take("error_code").value_or("");
+    const auto age = parameters.take("older_than");
+    if (!age) return;
+    filter.older_than = parse_duration(*age);
+    if (!filter.older_than) throw BadRequest("older_than must be a duration like 30s, 1h or 2d");
+}
+
+int take_limit(Parameters& parameters) {
+    const auto limit = parameters.take_count("limit", list_limit_max);
+    return static_cast<int>(
+        std::min<std::int64_t>(limit.value_or(admin_list_default), admin_list_max));
+}
 
 /// The body of a POST, where there is one: a JSON object.
 Json object_in(const std::string& body) {
@@ -127,15 +157,6 @@ Answer unreadable(const InspectError& error) {
     return come_again("the database cannot be read now; try again");
 }
 
-AdminRequest from_library(const httplib::Request& request) {
-    return {.method = request.method == "HEAD" ? "GET" : request.method,
-            .path = request.path,
-            .query = {request.params.begin(), request.params.end()},
-            .authorization = request.get_header_value("Authorization"),
-            .body = request.body,
-            .address = request.remote_addr};
-}
-
 /// Takes an ending off; false when the text has another.
 bool take_ending(std::string& text, std::string_view ending) {
     if (!text.ends_with(ending)) return false;
@@ -147,7 +168,7 @@ bool take_ending(std::string& text, std::string_view ending) {
 
 void AdminApi::add_to(httplib::Server& routes) {
     const auto handle = [this](const httplib::Request& request, httplib::Response& response) {
-        send(answer(from_library(request)), response);
+        send(answer(admin_request(request)), response);
     };
     const std::string all = std::string(root) + "(/.*)?";
     routes.Get(all, handle);
@@ -155,10 +176,10 @@ void AdminApi::add_to(httplib::Server& routes) {
 }
 
 Answer AdminApi::answer(const AdminRequest& request) {
-    const auto verdict = guard_.judge(request.authorization, key_in(request), request.address);
-    if (verdict.refusal) return guard_.dress(*verdict.refusal);
+    Asker asker;
+    if (const auto refusal = refuse(request, asker)) return guard_.dress(*refusal);
     try {
-        return guard_.dress(route(request, verdict.key));
+        return guard_.dress(route(request, asker));
     } catch (const BadRequest& error) {
         return guard_.dress(error_answer(400, error.what()));
     } catch (const InspectError& error) {
@@ -168,48 +189,67 @@ Answer AdminApi::answer(const AdminRequest& request) {
     }
 }
 
-Answer AdminApi::route(const AdminRequest& request, std::size_t key) {
+std::optional<Answer> AdminApi::refuse(const AdminRequest& request, Asker& asker) {
+    if (sessions_ && request.authorization.empty()) {
+        if (const auto session = sessions_->find(request.browser)) {
+            if (request.method != "GET" && !is_our_page(request.browser, *session))
+                return error_answer(403, "this must be asked by the dashboard itself");
+            asker = {session->key, dashboard_actor};
+            return std::nullopt;
+        }
+    }
+    auto verdict = guard_.judge(request.authorization, key_in(request), request.address);
+    asker.key = verdict.key;
+    return verdict.refusal;
+}
+
+Answer AdminApi::route(const AdminRequest& request, const Asker& asker) {
     if (request.path == reconcile_path)
-        return request.method == "POST" ? reconcile(request, key) : only("POST");
-    if (request.path == instances_path)
-        return request.method == "GET" ? list(request) : only("GET");
+        return request.method == "POST" ? reconcile(request, asker.key) : only("POST");
+    for (const auto& [path, look] :
+         {std::pair{instances_path, &AdminApi::list}, {browse_path, &AdminApi::browse}})
+        if (request.path == path)
+            return request.method == "GET" ? (this->*look)(request) : only("GET");
+    if (request.path == overview_path && overview_) {
+        Parameters(request.query).expect_no_more("none");
+        return request.method == "GET" ? overview_->answer() : only("GET");
+    }
     const std::string below = std::string(instances_path) + "/";
     if (request.path.starts_with(below) && request.path.size() > below.size())
-        return instance(request, request.path.substr(below.size()), key);
+        return instance(request, request.path.substr(below.size()), asker);
     return nothing_here();
 }
 
 Answer AdminApi::list(const AdminRequest& request) {
     Parameters parameters(request.query);
     InstanceFilter filter;
-    if (const auto state = parameters.take("state")) {
-        filter.state = parse_state(*state);
-        if (!filter.state)
-            throw BadRequest(
-                "state must be pending, queued, running, sleeping, waiting, stuck, "
-                "completed, failed or cancelled");
-    }
-    filter.workflow = parameters.take("workflow").value_or("");
-    filter.key = parameters.take("key").value_or("");
-    filter.step = parameters.take("step").value_or("");
-    filter.error_code = parameters.take("error_code").value_or("");
-    if (const auto age = parameters.take("older_than")) {
-        filter.older_than = parse_duration(*age);
-        if (!filter.older_than)
-            throw BadRequest("older_than must be a duration like 30s, 1h or 2d");
-    }
-    const auto limit = parameters.take_count("limit", list_limit_max);
-    filter.limit = static_cast<int>(
-        std::min<std::int64_t>(limit.value_or(admin_list_default), admin_list_max));
+    if (const auto state = parameters.take("state")) filter.state = state_in(*state);
+    take_names(parameters, filter);
+    filter.limit = take_limit(parameters);
     parameters.expect_no_more("state, workflow, key, step, error_code, older_than, limit");
     return instances_.list(filter);
 }
 
-Answer AdminApi::instance(const AdminRequest& request, std::string id, std::size_t key) {
-    for (const std::string verb : {"resume", "cancel"}) {
+Answer AdminApi::browse(const AdminRequest& request) {
+    Parameters parameters(request.query);
+    BrowseFilter filter;
+    const auto state = parameters.take("state");
+    filter.unfinished = state == "unfinished";
+    if (state && !filter.unfinished) filter.state = state_in(*state);
+    take_names(parameters, filter);
+    filter.text = parameters.take("text").value_or("");
+    filter.before = parameters.take_count("before", INT64_MAX);
+    filter.limit = take_limit(parameters);
+    parameters.expect_no_more(
+        "state, workflow, key, step, error_code, older_than, text, before, limit");
+    return instances_.browse(filter);
+}
+
+Answer AdminApi::instance(const AdminRequest& request, std::string id, const Asker& asker) {
+    for (const std::string verb : {"resume", "cancel", "retry-now"}) {
         if (!take_ending(id, "/" + verb)) continue;
         if (request.method != "POST") return only("POST");
-        return change(request, id, verb, key);
+        return change(request, id, verb, asker);
     }
     if (request.method != "GET") return only("GET");
     Parameters(request.query).expect_no_more("none");
@@ -217,14 +257,16 @@ Answer AdminApi::instance(const AdminRequest& request, std::string id, std::size
 }
 
 Answer AdminApi::change(const AdminRequest& request, const std::string& id, const std::string& verb,
-                        std::size_t key) {
+                        const Asker& asker) {
     Parameters(request.query).expect_no_more("none");
     const std::string reason = verb == "cancel" ? reason_in(request.body) : "";
-    if (verb == "resume" && !object_in(request.body).empty())
+    if (verb != "cancel" && !object_in(request.body).empty())
         throw BadRequest("this takes an empty body only");
     const std::string whole = instances_.find(id);
-    if (auto refusal = guard_.refuse_change(key)) return *refusal;
-    return verb == "cancel" ? instances_.cancel(whole, reason) : instances_.resume(whole);
+    if (auto refusal = guard_.refuse_change(asker.key)) return *refusal;
+    if (verb == "cancel") return instances_.cancel(whole, reason, asker.actor);
+    return verb == "resume" ? instances_.resume(whole, asker.actor)
+                            : instances_.retry_now(whole, asker.actor);
 }
 
 Answer AdminApi::reconcile(const AdminRequest& request, std::size_t key) {

@@ -1,5 +1,5 @@
-// The admin API's view of instances: what workflow-inspect list and show print as JSON, and the two
-// verbs of an operator. Used by the admin API; any thread.
+// The admin API's view of instances: what workflow-inspect list and show print as JSON, the list by
+// pages, and the verbs of an operator. Used by the admin API; any thread.
 #pragma once
 
 #include <filesystem>
@@ -8,13 +8,15 @@
 
 #include "engine/engine.h"
 #include "engine/inspect.h"
+#include "engine/inspect_dashboard.h"
 #include "server/http_answer.h"
 #include "server/log.h"
 
 namespace steplog::server {
 
-/// Who acts through this API, in the audit.
+/// Who acts through this API, in the audit: with a key, or signed in to the dashboard.
 inline constexpr char admin_actor[] = "admin-api";
+inline constexpr char dashboard_actor[] = "dashboard";
 
 inline constexpr int admin_list_max = 500;
 inline constexpr int admin_list_default = 50;
@@ -38,17 +40,26 @@ class AdminInstances {
     Answer list(const InstanceFilter& filter) const;
     Answer show(const std::string& id) const;
 
+    /// {"instances","next","cut"}: a page of the list; `next` is what the next one comes before.
+    Answer browse(const BrowseFilter& filter) const;
+
     /// The whole id of what `id` means.
     std::string find(const std::string& id) const;
 
     /// Of a whole id. 200 {"resumed","ids","skipped"}, or 409 with why it cannot be now.
-    Answer resume(const std::string& id) const;
+    Answer resume(const std::string& id, const std::string& actor = admin_actor) const;
+
+    /// The same for the next attempt of what sleeps between attempts, whose count goes on. 200
+    /// {"retried","ids","skipped"}.
+    Answer retry_now(const std::string& id, const std::string& actor) const;
 
     /// Of a whole id. 200 {"cancelled","ids","requested","skipped"}: what runs is only asked to
     /// end, and ends before its next step. 409 when it has ended.
-    Answer cancel(const std::string& id, const std::string& reason) const;
+    Answer cancel(const std::string& id, const std::string& reason,
+                  const std::string& actor = admin_actor) const;
 
   private:
+    Answer go_on(const char* counted, ResumeRequest request) const;
     Inspector inspector() const { return {file_.database, clock_, {}, file_.keys}; }
 
     Engine& engine_;

@@ -149,8 +149,9 @@ void Reactor::accept_head(Connection& connection, Verdict verdict) {
     }
     connection.client = client_address(connection.peer, forwarded_for, trusted_);
     if (!trusted_.contains(connection.peer)) {
-        std::erase_if(request.headers,
-                      [](const auto& header) { return header.first == "x-forwarded-for"; });
+        std::erase_if(request.headers, [](const auto& header) {
+            return header.first == "x-forwarded-for" || header.first == "x-forwarded-proto";
+        });
     }
     connection.phase = Phase::body;
     deadlines_.move(connection, connection.began_at + options_.request_deadline);

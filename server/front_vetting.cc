@@ -265,17 +265,26 @@ struct Meaning {
 };
 
 bool is_forwarded(std::string_view name) {
-    constexpr std::array<std::string_view, 12> names = {
-        "host",          "content-type",   "content-length", "stripe-signature",
-        "authorization", "origin",         "cookie",         "user-agent",
-        "accept",        "sec-fetch-site", "x-csrf-token",   "x-forwarded-for"};
+    constexpr std::array<std::string_view, 13> names = {"host",
+                                                        "content-type",
+                                                        "content-length",
+                                                        "stripe-signature",
+                                                        "authorization",
+                                                        "origin",
+                                                        "cookie",
+                                                        "user-agent",
+                                                        "accept",
+                                                        "sec-fetch-site",
+                                                        "x-steplog-csrf",
+                                                        "x-forwarded-for",
+                                                        "x-forwarded-proto"};
     return std::find(names.begin(), names.end(), name) != names.end() ||
            name.substr(0, 5) == "svix-" || name.substr(0, 8) == "webhook-";
 }
 
 bool may_repeat(std::string_view name) {
     return name == "cookie" || name == "accept" || name == "x-forwarded-for" ||
-           name == "authorization" || name == "stripe-signature";
+           name == "x-forwarded-proto" || name == "authorization" || name == "stripe-signature";
 }
 
 bool is_json_type(std::string_view value) {

@@ -26,9 +26,9 @@ struct VettedRequest {
                          // characters and dot segments
     /// The headers routes may see, names in lower case, values trimmed: host, content-type,
     /// content-length, stripe-signature, authorization, origin, cookie, user-agent, accept,
-    /// sec-fetch-site, x-csrf-token, x-forwarded-for, svix-*, webhook-*. More than one
-    /// Authorization arrives as the one value "ambiguous", which is no key. Stripe-Signatures
-    /// arrive as often as they were sent: the webhook refuses all but one.
+    /// sec-fetch-site, x-steplog-csrf, x-forwarded-for, x-forwarded-proto, svix-*, webhook-*. More
+    /// than one Authorization arrives as the one value "ambiguous", which is no key.
+    /// Stripe-Signatures arrive as often as they were sent: the webhook refuses all but one.
     std::vector<std::pair<std::string, std::string>> headers;
     std::size_t content_length = 0;
     bool expects_continue = false;

@@ -12,6 +12,7 @@
 
 #include "engine/clock.h"
 #include "engine/inspect.h"
+#include "engine/inspect_dashboard.h"
 
 namespace httplib {
 class Server;
@@ -29,6 +30,9 @@ enum class WebhookOutcome;
 
 /// Since when the longest-waiting paying customer has been without an account.
 std::optional<std::int64_t> paid_without_account_since_ms(Inspector& inspector);
+
+/// How many paying customers got none: stuck now, or failed for good in the recent past.
+Unreached paid_without_account_lately(DashboardReader& reader);
 
 class Metrics {
   public:

@@ -26,6 +26,10 @@ std::optional<std::int64_t> paid_without_account_since_ms(Inspector& inspector) 
     return inspector.oldest_without("provision_customer", "create_clerk_user", nobody_waits);
 }
 
+Unreached paid_without_account_lately(DashboardReader& reader) {
+    return reader.unreached("provision_customer", "create_clerk_user", nobody_waits);
+}
+
 MetricsRoute::MetricsRoute(Metrics& metrics, Sources sources)
     : metrics_(metrics), sources_(std::move(sources)) {}
 

@@ -17,6 +17,7 @@
 #include "engine/text.h"
 #include "server/admin.h"
 #include "server/alerts.h"
+#include "server/dashboard.h"
 #include "server/front.h"
 #include "server/health.h"
 #include "server/log.h"
@@ -112,7 +113,7 @@ void tell(Log& log, const steps::InstanceDesk::Found& found) {
               fields);
 }
 
-/// The admin API and what it stands on; nothing without a key.
+/// The admin API, the dashboard and what they stand on; nothing without a key.
 struct Admin {
     Admin(const Settings& settings, Engine& engine, EngineDesk& desk, const Clock& clock,
           Random& random, Log& log)
@@ -120,11 +121,21 @@ struct Admin {
           instances(engine, {settings.database, settings.encryption_keys}, clock, log),
           reconciliation(engine, desk, clock, random,
                          {.file = {settings.database, settings.encryption_keys}}),
-          api(guard, instances, reconciliation) {}
+          sessions(clock),
+          overview(settings.database, clock),
+          api(guard, instances, reconciliation, &sessions, &overview),
+          dashboard(guard, sessions, !settings.tls_cert.empty(), log) {}
+    void add_to(httplib::Server& routes) {
+        api.add_to(routes);
+        dashboard.add_to(routes);
+    }
     AdminGuard guard;
     AdminInstances instances;
     Reconciliation reconciliation;
+    AdminSessions sessions;
+    AdminOverview overview;
     AdminApi api;
+    Dashboard dashboard;
 };
 
 /// What the front does, told within bounds: what is refused is anybody's to cause.
@@ -293,7 +304,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
          .ready = [&] { return readyz(store->health(), engine.stopping()).status == 200; }});
     metrics_route.add_to(front.routes());
     Admin admin(settings, engine, desk, clock, random, log);
-    if (!settings.admin_keys.empty()) admin.api.add_to(front.routes());
+    if (!settings.admin_keys.empty()) admin.add_to(front.routes());
     const ControlServer control(control_socket_path(settings.database),
                                 [&](const Json& command, const std::string& actor) {
                                     return handle_command(engine, command, actor);

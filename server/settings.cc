@@ -369,7 +369,7 @@ std::vector<std::string> describe(const Settings& settings) {
     add("ALERT_EMAIL_TO", settings.alert_email_to.empty() ? "none" : "set");
     add("STEPLOG_ALERT_WAITING", format_duration(settings.alert_waiting));
     add("ADMIN_API_KEY", settings.admin_keys.empty()
-                             ? std::string("none: the admin API is off")
+                             ? std::string("none: admin API and dashboard are off")
                              : fmt::format("{} set", settings.admin_keys.size()));
     add("TLS", settings.tls_cert.empty() ? "off" : "on");
     return lines;

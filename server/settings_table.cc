@@ -62,7 +62,7 @@ const std::vector<Variable>& variables() {
         {"STEPLOG_MAX_SIGNATURE_FAILURES", "20",
          "failing signatures a second of one address; more get 429"},
         {"STEPLOG_TRUSTED_PROXIES", "",
-         "addresses or ranges whose X-Forwarded-For is believed, comma-separated"},
+         "addresses or ranges whose X-Forwarded-For and -Proto are believed, comma-separated"},
         {"STRIPE_SECRET_KEY", "", "required: Stripe's API key", true},
         {"STRIPE_WEBHOOK_SECRET", "", "required: one secret or several, comma-separated", true},
         {"STRIPE_API_BASE", "https://api.stripe.com", "where Stripe is called"},
@@ -76,7 +76,9 @@ const std::vector<Variable>& variables() {
         {"EMAIL_REPLY_TO", "", "where answers to the welcome e-mail go"},
         {"APP_URL", "", "required with e-mail: where the customer signs in"},
         {"ADMIN_API_KEY", "",
-         "opens the admin API: one key or several, comma-separated, of at least 16 characters",
+         "opens the admin API and the dashboard: one key or several, comma-separated, of at least "
+         "16 "
+         "characters",
          true},
         {"SENTRY_DSN", "", "where stuck runs and outages are reported: a Sentry project", true},
         {"ALERT_WEBHOOK_URL", "",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/clock.h"
+#include "engine/sqlite_store.h"
 
 namespace steplog::bench {
 namespace {
@@ -97,6 +98,12 @@ void load_past(const std::filesystem::path& database, int instances) {
     load_unfinished(loader, instances, now_ms);
     // As the server leaves a file that is as large as this one.
     loader.run("PRAGMA journal_mode=WAL");
+}
+
+void make_past(const std::filesystem::path& database, int instances) {
+    SystemClock clock;
+    open_sqlite_store({.database = database}, clock);
+    load_past(database, instances);
 }
 
 }  // namespace steplog::bench

@@ -14,6 +14,9 @@ constexpr int past_days = 80;
 /// Throws std::runtime_error when SQLite refuses.
 void load_past(const std::filesystem::path& database, int instances);
 
+/// Makes the database first.
+void make_past(const std::filesystem::path& database, int instances);
+
 /// How the past's n-th instance, and its customer, are called.
 std::string past_id(int n);
 std::string past_customer(int n);

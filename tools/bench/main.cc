@@ -7,6 +7,7 @@
 
 #include "engine/text.h"
 #include "tools/bench/benches.h"
+#include "tools/bench/finished_past.h"
 #include "tools/common/cli.h"
 
 namespace steplog::tools {
@@ -66,6 +67,11 @@ int run(int argc, char** argv) {
     // What bench_recovery starts and kills.
     if (argc == 4 && std::string(argv[1]) == "--victim")
         return bench::run_victim(argv[2], std::atoi(argv[3]));
+    // What the browser test looks at.
+    if (argc == 4 && std::string(argv[1]) == "--make-past") {
+        bench::make_past(argv[2], std::atoi(argv[3]));
+        return exit_done;
+    }
     CLI::App app("Measures the engine beside the machine's limit.", program);
     CommonOptions common;
     bench::Options options;
