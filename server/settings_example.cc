@@ -12,7 +12,7 @@
 namespace steplog::server {
 namespace {
 
-constexpr std::size_t width = 98;
+constexpr std::size_t line_length_max = 98;
 
 constexpr std::string_view heading =
     R"(# Settings of workflow-server: NAME=value lines, as systemd's EnvironmentFile= and Docker's --env-file
@@ -24,14 +24,15 @@ constexpr std::string_view heading =
 # file that NAME_FILE names.
 )";
 
-/// As comments, in lines of at most `width` characters.
+/// As comments, in lines of at most `line_length_max` characters.
 std::string commented(std::string_view text) {
     std::string lines;
     std::string line = "#";
     while (!text.empty()) {
         const auto word = text.substr(0, text.find(' '));
         text.remove_prefix(std::min(text.size(), word.size() + 1));
-        if (line.size() + 1 + word.size() > width) lines += std::exchange(line, "#") + "\n";
+        if (line.size() + 1 + word.size() > line_length_max)
+            lines += std::exchange(line, "#") + "\n";
         line += fmt::format(" {}", word);
     }
     return lines + line + "\n";
