@@ -10,6 +10,7 @@
 #include "server/replay_check.h"
 #include "server/serve.h"
 #include "server/settings.h"
+#include "server/settings_example.h"
 
 namespace {
 
@@ -20,11 +21,12 @@ constexpr int exit_usage = 2;
 
 constexpr const char* examples = R"(
 Every flag is a setting of the same meaning in the environment; a flag wins. Secrets are taken from the
-environment only, or from the file that NAME_FILE names.
+environment only, from the file that NAME_FILE names, or from systemd's credential NAME or steplog_NAME.
 
 Examples:
   STRIPE_SECRET_KEY=rk_test_… STRIPE_WEBHOOK_SECRET=whsec_… CLERK_SECRET_KEY=sk_test_… EMAIL=off workflow-server
   workflow-server --check-config
+  workflow-server --example-config >steplog.env
   workflow-server --check-replay --database /backups/steplog.db
   workflow-server --listen :0 --database /var/lib/steplog/steplog.db
   STRIPE_SECRET_KEY_FILE=/run/secrets/stripe workflow-server --workers 16
@@ -46,6 +48,7 @@ std::string table_of_settings() {
 struct CommandLine {
     Environment flags;
     bool check_config = false;
+    bool example_config = false;
     bool check_replay = false;
     bool json = false;
 };
@@ -54,6 +57,8 @@ void define(CLI::App& app, CommandLine& line) {
     app.set_version_flag("--version", std::string("workflow-server ") + STEPLOG_VERSION);
     app.add_flag("--check-config", line.check_config,
                  "check the settings, show those in force, and end");
+    app.add_flag("--example-config", line.example_config,
+                 "print a file of all settings, each with its meaning, and end");
     CLI::Option* check_replay = app.add_flag(
         "--check-replay", line.check_replay,
         "before a deploy: would this program go on with all that is unfinished in the database? "
@@ -87,6 +92,10 @@ int check(const SettingsRead& read) {
 }
 
 int run(const CommandLine& line) {
+    if (line.example_config) {
+        fmt::print("{}", example_settings());
+        return std::fflush(stdout) == 0 ? 0 : exit_refused;
+    }
     const bool on_terminal = isatty(STDERR_FILENO) == 1;
     const auto read = read_settings(environment(), line.flags, on_terminal);
     scrub_environment();

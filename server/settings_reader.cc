@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <stdexcept>
 
@@ -55,7 +56,22 @@ std::optional<std::string> SettingsReader::secret(std::string_view name) {
         problem(name, fmt::format("is set beside {}; set one of the two", file_name));
         return "";
     }
-    return value.empty() ? std::nullopt : std::optional(value);
+    if (!value.empty()) return value;
+    const std::string credential = credential_file(name);
+    return credential.empty() ? std::nullopt
+                              : std::optional(from_file(std::string(name), credential));
+}
+
+std::string SettingsReader::credential_file(std::string_view name) const {
+    const auto directory = environment_.find("CREDENTIALS_DIRECTORY");
+    if (directory == environment_.end() || directory->second.empty()) return "";
+    // Loaded one by one under its name, or with a whole directory under the id "steplog".
+    for (const auto* prefix : {"", "steplog_"}) {
+        const auto path = fmt::format("{}/{}{}", directory->second, prefix, name);
+        std::error_code error;
+        if (std::filesystem::exists(path, error) || error) return path;
+    }
+    return "";
 }
 
 bool SettingsReader::is_in_file(std::string_view name) const {

@@ -28,8 +28,9 @@ class SettingsReader {
     /// The value in force, or the default; "" when there is neither.
     std::string text(std::string_view name) const;
 
-    /// A secret, from the variable itself or the file that NAME_FILE names. Nothing when neither is
-    /// set; "" when there is a problem, which is then noted.
+    /// A secret, from the variable itself, the file that NAME_FILE names, or else systemd's
+    /// credential of that name. Nothing when there is none of these; "" when there is a problem,
+    /// which is then noted.
     std::optional<std::string> secret(std::string_view name);
 
     /// Whether NAME_FILE is set for a secret.
@@ -82,6 +83,8 @@ class SettingsReader {
     void no_such_choice(std::string_view name, const std::string& value,
                         const std::vector<std::string_view>& words);
     std::string from_file(const std::string& name, const std::string& path);
+    /// "" when systemd handed none over. One that cannot be looked at is named all the same.
+    std::string credential_file(std::string_view name) const;
 
     const Environment& environment_;
     const Environment& flags_;

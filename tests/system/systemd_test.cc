@@ -43,17 +43,18 @@ TEST(SystemdUnit, IsJudgedOkOrBetter) {
 
     const testing::TemporaryDirectory directory;
     const auto bare = directory / "workflow-server.service";
-    std::ofstream(bare) << "[Service]\nExecStart=/usr/local/bin/workflow-server\n";
+    std::ofstream(bare) << "[Service]\nExecStart=/usr/bin/workflow-server\n";
     EXPECT_GT(exposure_of(bare.string()), ok) << "the judge finds everything good";
 }
 
 TEST(SystemdUnit, RestartsWatchesAndHandsSecretsOverAsFiles) {
     const std::string text = text_of(unit);
-    for (const char* line : {"\nType=notify\n", "\nRestart=always\n", "\nRestartSec=1s\n",
-                             "\nStartLimitIntervalSec=0\n", "\nWatchdogSec=30s\n",
-                             "\nMemoryMax=1G\n", "\nUMask=0077\n", "\nLimitCORE=0\n",
-                             "\nStateDirectoryMode=0700\n", "\nMemoryDenyWriteExecute=yes\n",
-                             "\nProtectSystem=strict\n", "\nLoadCredential=stripe_secret_key:"})
+    for (const char* line :
+         {"\nType=notify\n", "\nRestart=always\n", "\nRestartSec=1s\n",
+          "\nStartLimitIntervalSec=0\n", "\nWatchdogSec=30s\n", "\nMemoryMax=1G\n",
+          "\nUMask=0077\n", "\nLimitCORE=0\n", "\nStateDirectoryMode=0700\n",
+          "\nMemoryDenyWriteExecute=yes\n", "\nProtectSystem=strict\n", "\nUser=steplog\n",
+          "\nLoadCredential=steplog:/etc/steplog/credentials\n"})
         EXPECT_THAT(text, ::testing::HasSubstr(line));
     EXPECT_FALSE(std::regex_search(text, std::regex("Environment=[A-Z_]*(SECRET|API_KEY)=")));
 }

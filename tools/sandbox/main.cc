@@ -317,7 +317,8 @@ int sign(const std::string& secret, std::int64_t timestamp_s) {
 
 /// Commands and their options; what was chosen is left in the members.
 struct CommandLine {
-    CLI::App app{"Stand-ins for Stripe, Clerk and Resend on loopback, with faults on demand."};
+    CLI::App app{"Stand-ins for Stripe, Clerk and Resend on loopback, with faults on demand.",
+                 "workflow-sandbox"};
     std::string sandbox = environment("STEPLOG_SANDBOX");
     bool as_json = false;
     ServeArguments serve;
