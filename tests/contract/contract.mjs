@@ -4,8 +4,10 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { after, before, beforeEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { createClerkClient } from '@clerk/backend';
 import { Resend } from 'resend';
 import Stripe from 'stripe';
@@ -162,6 +164,23 @@ test('stripe: what the official library signs has the sandbox\'s signature', () 
                            ['sign', '--secret', secret, '--timestamp', String(timestamp)],
                            { input: payload, encoding: 'utf8' });
     assert.equal(ours.stdout.trim(), header);
+});
+
+const cli = fileURLToPath(new URL('node_modules/@stripe/cli-linux-x64/bin/stripe', import.meta.url));
+const withoutCli = existsSync(cli) ? false : 'Stripe\'s command line is there for Linux on x64 only';
+
+test('stripe: the command line triggers events, which the sandbox sends signed', { skip: withoutCli }, async () => {
+    for (const type of ['checkout.session.completed', 'customer.subscription.created', 'invoice.paid']) {
+        const ran = spawnSync(
+            cli, ['trigger', type, '--api-base', base.origin, '--api-key', 'sk_test_0123456789abcdef'],
+            { encoding: 'utf8', env: { ...process.env, STRIPE_CLI_TELEMETRY_OPTOUT: '1' }, timeout: 20000 });
+        assert.equal(ran.status, 0, ran.stdout + ran.stderr);
+        for (let i = 0; i < 200 && !deliveries.some(({ body }) => JSON.parse(body).type === type); ++i)
+            await new Promise((resolve) => setTimeout(resolve, 25));
+        const delivered = deliveries.find(({ body }) => JSON.parse(body).type === type);
+        assert.ok(delivered, `${type} was not delivered`);
+        stripe.webhooks.constructEvent(delivered.body, delivered.headers['stripe-signature'], secret);
+    }
 });
 
 test('clerk: users are created, found, linked and deleted', async () => {

@@ -26,6 +26,54 @@ TEST(Stripe, SetsAndUnsetsMetadataInBrackets) {
     EXPECT_TRUE(client.stripe("GET", "/v1/customers/" + id).body.at("metadata").empty());
 }
 
+std::vector<std::string> caused(Client& client) {
+    std::vector<std::string> types;
+    for (const Event& event : client.sandbox.take_outbox()) types.push_back(event.type);
+    return types;
+}
+
+// As `stripe trigger checkout.session.completed` does it.
+TEST(Stripe, LetsSomebodyPayOnASessionsPage) {
+    Client client;
+    const auto session = client.stripe("POST", "/v1/checkout/sessions", "mode=payment");
+    const std::string page = "/v1/payment_pages/" + string_at(session.body, "id");
+    EXPECT_EQ(client.stripe("GET", page).body.at("status"), "open");
+    const auto method = client.stripe("POST", "/v1/payment_methods",
+                                      "type=card&card[token]=tok_visa&billing_details[email]="
+                                      "ada%40example.com&billing_details[name]=Ada");
+    caused(client);
+    const std::string with = "payment_method=" + string_at(method.body, "id");
+    const auto paid = client.stripe("POST", page + "/confirm", with);
+    EXPECT_EQ(paid.status, 200);
+    EXPECT_EQ(paid.body.at("payment_status"), "paid");
+    EXPECT_EQ(paid.body.at("customer_details").at("email"), "ada@example.com");
+    EXPECT_EQ(caused(client), std::vector<std::string>{"checkout.session.completed"});
+    EXPECT_EQ(client.stripe("POST", page + "/confirm", with).status, 400);
+    EXPECT_EQ(client.stripe("GET", "/v1/payment_pages/cs_nobody").status, 404);
+}
+
+// As `stripe trigger invoice.paid` does it.
+TEST(Stripe, PaysAnInvoiceMadeByHand) {
+    Client client;
+    const std::string customer = new_customer(client);
+    const auto attached =
+        client.stripe("POST", "/v1/payment_methods/pm_card_visa/attach", "customer=" + customer);
+    EXPECT_EQ(attached.body.at("customer"), customer);
+    for (const char* amount : {"2000", "500"})
+        client.stripe("POST", "/v1/invoiceitems",
+                      "customer=" + customer + "&currency=usd&amount=" + amount);
+    const auto invoice = client.stripe("POST", "/v1/invoices", "customer=" + customer);
+    EXPECT_EQ(invoice.body.at("status"), "draft");
+    EXPECT_EQ(invoice.body.at("amount_due"), 2500);
+    caused(client);
+    const std::string pay = "/v1/invoices/" + string_at(invoice.body, "id") + "/pay";
+    EXPECT_EQ(client.stripe("POST", pay).body.at("amount_paid"), 2500);
+    EXPECT_EQ(caused(client),
+              (std::vector<std::string>{"invoice.payment_succeeded", "invoice.paid"}));
+    EXPECT_EQ(client.stripe("POST", pay).status, 400);
+    EXPECT_EQ(client.stripe("POST", "/v1/invoices", "customer=cus_nobody").status, 404);
+}
+
 TEST(Stripe, AnswersADeletedCustomerWith200AndDeleted) {
     Client client;
     const std::string id = new_customer(client);

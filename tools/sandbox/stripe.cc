@@ -259,6 +259,10 @@ Collection::Object Stripe::read(const Call& call, StripeAccount& account) {
                       {"url", "/v1/webhook_endpoints"},
                       {"has_more", false},
                       {"data", endpoints_}});
+    if (at[1] == "payment_pages" && at.size() == 3) {
+        if (const auto session = account.sessions.find(at[2])) return session;
+        throw missing_resource("payment_page", at[2], "id");
+    }
     // checkout/sessions[/id] is one segment longer than all the others.
     const std::size_t id_at = at[1] == "checkout" ? 3 : 2;
     if (!is_collection(at[1]) || at.size() > id_at + 1 ||
@@ -292,13 +296,15 @@ Collection::Object Stripe::write(const Call& call, StripeAccount& account, IdSou
         return resend_event(at[2], account);
     }
     const Params form = parse_form(call.body);
-    StripeChange change = apply_write(call, form, account, ids);
-    if (!change.event_type.empty()) {
+    auto paid = apply_payment(call, form, account, ids);
+    StripeChange change = paid ? std::move(*paid) : apply_write(call, form, account, ids);
+    for (const std::string& type : {change.event_type, change.also}) {
+        if (type.empty()) continue;
         const bool post = call.method == "POST";
         EventDraft draft{
-            .type = change.event_type,
+            .type = type,
             .object = change.object,
-            .previous_attributes = std::move(change.previous_attributes),
+            .previous_attributes = change.previous_attributes,
             .cause = {.request_id = request_id_,
                       .idempotency_key = post ? header_of(call.headers, "Idempotency-Key") : ""},
             .account = account.id,

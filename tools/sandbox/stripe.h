@@ -68,11 +68,15 @@ class Stripe {
 
 /// What a POST or DELETE does to an account; emits nothing itself.
 struct StripeChange {
-    Collection::Object object;  // as answered
-    std::string event_type;     // "" when nothing changed
-    Json previous_attributes;   // with *.updated
+    Collection::Object object;      // as answered
+    std::string event_type = {};    // "" when nothing changed
+    Json previous_attributes = {};  // with *.updated
+    std::string also = {};          // a second event of the same change
 };
-/// Throws StripeRefusal.
+/// What `stripe trigger` asks for; nothing when it is something else. Throws StripeRefusal.
+std::optional<StripeChange> apply_payment(const Call& call, const Params& form,
+                                          StripeAccount& account, IdSource& ids);
+/// All else. Throws StripeRefusal.
 StripeChange apply_write(const Call& call, const Params& form, StripeAccount& account,
                          IdSource& ids);
 
