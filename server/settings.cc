@@ -14,6 +14,7 @@
 #include "server/front_address.h"
 #include "server/front_tls.h"
 #include "server/settings_checks.h"
+#include "server/settings_email.h"
 #include "server/settings_front.h"
 #include "server/settings_reader.h"
 #include "steps/alert_channels.h"
@@ -144,45 +145,6 @@ void read_providers(Reader& reader, Settings& settings) {
     settings.clerk_api_base = reader.base_url("CLERK_API_BASE");
 }
 
-void read_email(Reader& reader, Settings& settings) {
-    const std::string email = reader.text("EMAIL");
-    if (email == "off") return;
-    if (!email.empty()) {
-        reader.problem("EMAIL", fmt::format("\"{}\" is not off; leave it out to send e-mail",
-                                            Reader::printable(email)));
-        return;
-    }
-    settings.email_by = EmailBy::resend;
-    if (reader.secret("SMTP_URL")) {
-        reader.problem(
-            "SMTP_URL",
-            "is not supported by this version; set RESEND_API_KEY instead, or EMAIL=off");
-    }
-    settings.resend_api_key =
-        reader.required_secret("RESEND_API_KEY", "or EMAIL=off to send no welcome e-mail");
-    reader.expect_plain("RESEND_API_KEY", settings.resend_api_key);
-    settings.resend_api_base = reader.base_url("RESEND_API_BASE");
-    settings.email_from = reader.text("EMAIL_FROM");
-    if (!is_mailbox(settings.email_from)) {
-        reader.problem(
-            "EMAIL_FROM",
-            settings.email_from.empty()
-                ? "is missing; write the sender, like Acme <hello@acme.com> (or set EMAIL=off)"
-                : "is no sender; write hello@acme.com or Acme <hello@acme.com>");
-    }
-    settings.email_reply_to = reader.text("EMAIL_REPLY_TO");
-    if (!settings.email_reply_to.empty() && !is_mailbox(settings.email_reply_to)) {
-        reader.problem("EMAIL_REPLY_TO", "is no address; write support@acme.com");
-    }
-    if (reader.text("APP_URL").empty()) {
-        reader.problem("APP_URL",
-                       "is missing; write where the customer signs in, like https://app.acme.com "
-                       "(or set EMAIL=off)");
-    } else {
-        settings.app_url = reader.page_url("APP_URL");
-    }
-}
-
 /// That the files can be served with is a setting like any other: not first found out at the start.
 void look_into_certificate(Reader& reader, const Settings& settings) try {
     const TlsCertificate certificate(settings.tls_cert, settings.tls_key);
@@ -269,11 +231,6 @@ void read_alerts(Reader& reader, Settings& settings) {
                                              std::chrono::hours(24 * 30));
 }
 
-std::string last_four(const std::string& key) {
-    constexpr std::size_t shown = 4;
-    return key.size() > 4 * shown ? "…" + key.substr(key.size() - shown) : "set";
-}
-
 // A key's id is made of it one-way: it tells which key it is, and nothing more.
 std::string described(const std::vector<MasterKey>& keys) {
     if (keys.empty()) return "none";
@@ -353,15 +310,7 @@ std::vector<std::string> describe(const Settings& settings) {
     add("STRIPE_API_BASE", settings.stripe_api_base);
     add("CLERK_SECRET_KEY", last_four(settings.clerk_secret_key));
     add("CLERK_API_BASE", settings.clerk_api_base);
-    if (settings.email_by == EmailBy::off) {
-        add("EMAIL", "off");
-    } else {
-        add("RESEND_API_KEY", last_four(settings.resend_api_key));
-        add("RESEND_API_BASE", settings.resend_api_base);
-        add("EMAIL_FROM", "set");
-        add("EMAIL_REPLY_TO", settings.email_reply_to.empty() ? "none" : "set");
-        add("APP_URL", settings.app_url);
-    }
+    for (auto& line : describe_email(settings)) lines.push_back(std::move(line));
     add("SENTRY_DSN", settings.sentry_dsn.empty() ? "none" : "set");
     add("ALERT_WEBHOOK_URL", settings.alert_webhook_url.empty()      ? "none"
                              : settings.alert_webhook_secret.empty() ? "set"

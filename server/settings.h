@@ -9,15 +9,18 @@
 #include <vector>
 
 #include "engine/cipher.h"
+#include "engine/context.h"
 #include "engine/retry.h"
 #include "engine/types.h"
 #include "server/front_limits.h"
+#include "steps/email_templates.h"
+#include "steps/smtp_url.h"
 
 namespace steplog::server {
 
 enum class LogLevel { debug, info, warn, error };
 enum class LogFormat { json, text };
-enum class EmailBy { off, resend };
+enum class EmailBy { off, resend, smtp };
 enum class Reconcile { off, look, repair };
 
 struct Settings {
@@ -55,6 +58,11 @@ struct Settings {
     std::string email_from;
     std::string email_reply_to;  // "" for none
     std::string app_url;         // "" without e-mail
+    steps::SmtpServer smtp;
+    std::string email_template_directory;  // "": the built-in ones
+    steps::WelcomeTemplates email_templates;
+    Repeat email_uncertain = Repeat::at_most_once;
+    std::string email_test_redirect;  // "": none
 
     std::string alert_webhook_url, alert_webhook_secret;  // "": none, not signed
     std::string sentry_dsn;                               // "": none

@@ -60,6 +60,11 @@ bool is_plain_ascii(std::string_view text) {
     return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
+std::string last_four(const std::string& key) {
+    constexpr std::size_t shown = 4;
+    return key.size() > 4 * shown ? "…" + key.substr(key.size() - shown) : "set";
+}
+
 std::optional<std::string_view> nearest(std::string_view name,
                                         const std::vector<std::string_view>& candidates) {
     constexpr std::size_t edits_max = 3;

@@ -69,11 +69,24 @@ const std::vector<Variable>& variables() {
         {"CLERK_SECRET_KEY", "", "required: Clerk's API key", true},
         {"CLERK_API_BASE", "https://api.clerk.com", "where Clerk is called"},
         {"EMAIL", "", "off: send no welcome e-mail"},
-        {"RESEND_API_KEY", "", "required unless EMAIL=off: the welcome e-mail's way out", true},
-        {"SMTP_URL", "", "not supported by this version: use RESEND_API_KEY", true},
+        {"RESEND_API_KEY", "",
+         "the welcome e-mail's way out: this, or SMTP_URL, is required unless EMAIL=off", true},
+        {"SMTP_URL", "",
+         "or this: smtp://user:password@host:587, or smtps://…; ?tls=off where the network is "
+         "yours",
+         true},
+        {"SMTP_PASSWORD", "", "the password, where it is not in SMTP_URL", true},
         {"RESEND_API_BASE", "https://api.resend.com", "where Resend is called"},
         {"EMAIL_FROM", "", "required with e-mail: the sender"},
         {"EMAIL_REPLY_TO", "", "where answers to the welcome e-mail go"},
+        {"EMAIL_UNCERTAIN", "hold",
+         "an e-mail that may or may not have left, and cannot be repeated under its key: hold (for "
+         "a person) or send_again"},
+        {"EMAIL_TEMPLATES", "",
+         "a directory with the welcome e-mail's words: welcome.subject.txt, welcome.txt, "
+         "welcome.html, in German welcome.de.txt, …; built-in ones without it"},
+        {"EMAIL_TEST_REDIRECT", "",
+         "an address that gets the e-mails of test purchases in place of their customers"},
         {"APP_URL", "", "required with e-mail: where the customer signs in"},
         {"ADMIN_API_KEY", "",
          "opens the admin API and the dashboard: one key or several, comma-separated, of at least "

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "steps/email_resend.h"
+#include "steps/email_smtp.h"
 #include "steps/provision_customer.h"
 
 namespace steplog::server {
@@ -26,12 +27,16 @@ Outside::Outside(const Settings& settings, const Clock& clock)
                 .app_url = settings.app_url,
                 .email_from = settings.email_from,
                 .email_reply_to = settings.email_reply_to,
-                .livemode = settings.livemode()} {
-    if (settings.email_by == EmailBy::resend) {
-        resend = std::make_unique<steps::ResendSender>(
+                .livemode = settings.livemode(),
+                .email_templates = settings.email_templates,
+                .email_uncertain = settings.email_uncertain,
+                .email_test_redirect = settings.email_test_redirect} {
+    if (settings.email_by == EmailBy::resend)
+        email = std::make_unique<steps::ResendSender>(
             http, clock, steps::ResendOptions{settings.resend_api_base, settings.resend_api_key});
-        providers.email = resend.get();
-    }
+    if (settings.email_by == EmailBy::smtp)
+        email = std::make_unique<steps::SmtpSender>(clock, settings.smtp);
+    providers.email = email.get();
     add_alert_channels(settings, clock);
 }
 
@@ -44,7 +49,7 @@ void Outside::add_alert_channels(const Settings& settings, const Clock& clock) {
         alerts.push_back(steps::alert_webhook(
             http, clock, {settings.alert_webhook_url, settings.alert_webhook_secret, host}));
     if (!settings.alert_email_to.empty())
-        alerts.push_back(steps::alert_email(*resend, settings.email_from, settings.alert_email_to));
+        alerts.push_back(steps::alert_email(*email, settings.email_from, settings.alert_email_to));
 }
 
 void register_workflows(Registry& registry, Outside& outside, const Inside& inside,

@@ -19,7 +19,7 @@ namespace steplog::server {
 struct Outside {
     Outside(const Settings& settings, const Clock& clock);
     steps::HttpClient http;
-    std::unique_ptr<steps::EmailSender> resend;
+    std::unique_ptr<steps::EmailSender> email;  // null: none is sent
     steps::Providers providers;
     steps::AlertChannels alerts;  // none: nobody is told
 

@@ -36,11 +36,6 @@ bool is_ipv6_loopback(const std::string& host) {
     return inet_pton(AF_INET6, host.c_str(), &address) == 1 && IN6_IS_ADDR_LOOPBACK(&address);
 }
 
-bool is_loopback(const std::string& host) {
-    return host == "localhost" || is_ipv6_loopback(host) ||
-           (is_ipv4(host) && host.starts_with("127."));
-}
-
 bool is_host_character(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
 }
@@ -112,6 +107,11 @@ BaseUrl parse_base_url(std::string_view url) {
             "(http:// is accepted for 127.0.0.1, ::1 and localhost only)");
     }
     return base;
+}
+
+bool is_loopback(const std::string& host) {
+    return host == "localhost" || is_ipv6_loopback(host) ||
+           (is_ipv4(host) && host.starts_with("127."));
 }
 
 bool is_ip_address(const std::string& host) { return is_ipv4(host) || is_ipv6(host); }

@@ -23,6 +23,9 @@ struct BaseUrl {
 /// is not repeated in it.
 BaseUrl parse_base_url(std::string_view url);
 
+/// Whether `host`, as BaseUrl has it, is this machine: 127.0.0.0/8, ::1 or localhost.
+bool is_loopback(const std::string& host);
+
 /// Whether `host` is an IPv4 or IPv6 address rather than a name.
 bool is_ip_address(const std::string& host);
 

@@ -76,7 +76,8 @@ bool is_linked(const ClerkUser& user, const std::string& customer) {
 Account account_of(const ClerkUser& user, const Buyer& buyer, const Attempt& attempt) {
     return {.clerk_user_id = user.id,
             .created = user.steplog_instance == attempt.instance_id,
-            .email = buyer.email == buyer.purchase.email ? "" : buyer.email};
+            .email = buyer.email == buyer.purchase.email ? "" : buyer.email,
+            .language = language_of(buyer.customer)};
 }
 
 /// Takes an account that exists. One that was found only by its address is the buyer's only if the
@@ -122,12 +123,14 @@ NewClerkUser new_user(const Buyer& buyer, const Attempt& attempt) {
 void to_json(Json& json, const Account& account) {
     json = {{"clerk_user_id", account.clerk_user_id}, {"created", account.created}};
     if (!account.email.empty()) json["email"] = account.email;
+    if (!account.language.empty()) json["language"] = account.language;
 }
 
 void from_json(const Json& json, Account& account) {
     json.at("clerk_user_id").get_to(account.clerk_user_id);
     json.at("created").get_to(account.created);
     account.email = text_at(json, {"email"});
+    account.language = text_at(json, {"language"});
 }
 
 Account ensure_account(const Purchase& purchase, bool prefer_current, const StripeClient& stripe,
@@ -146,7 +149,8 @@ Account ensure_account(const Purchase& purchase, bool prefer_current, const Stri
         const ClerkUser user = clerk.create_user(new_user(buyer, attempt), call);
         return {.clerk_user_id = user.id,
                 .created = true,
-                .email = buyer.email == purchase.email ? "" : buyer.email};
+                .email = buyer.email == purchase.email ? "" : buyer.email,
+                .language = language_of(buyer.customer)};
     } catch (const Refusal& refusal) {
         if (refusal.code() != "form_identifier_exists") throw;
     }

@@ -14,6 +14,7 @@ struct Account {
     std::string clerk_user_id;
     bool created = false;  // by this instance, known even when the answer to its creation was lost
     std::string email;     // the address, where it is not the purchase's
+    std::string language;  // that the customer prefers at Stripe, as a tag; "" for none
 };
 void to_json(Json& json, const Account& account);
 void from_json(const Json& json, Account& account);

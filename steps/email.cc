@@ -1,59 +1,32 @@
-// The welcome e-mail's words, and what an address must look like. Any thread.
+// The welcome e-mail, and what an address must look like. Any thread.
 #include "steps/email.h"
-
-#include <fmt/format.h>
-
-#include <algorithm>
 
 namespace steplog::steps {
 namespace {
 
-std::string escape_html(std::string_view text) {
-    std::string escaped;
-    for (const char c : text) {
-        switch (c) {
-            case '&':
-                escaped += "&amp;";
-                break;
-            case '<':
-                escaped += "&lt;";
-                break;
-            case '>':
-                escaped += "&gt;";
-                break;
-            case '"':
-                escaped += "&quot;";
-                break;
-            case '\'':
-                escaped += "&#39;";
-                break;
-            default:
-                escaped += c;
-        }
-    }
-    return escaped;
+/// A subject is one line, whatever a value brings along.
+std::string one_line(std::string text) {
+    for (char& c : text)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    return text;
 }
 
 }  // namespace
 
-Json render_welcome(const Welcome& welcome) {
-    const std::string greeting =
-        welcome.first_name.empty() ? std::string("Hello") : "Hello " + welcome.first_name;
+Json render_welcome(const Welcome& welcome, const WelcomeTemplates& templates) {
+    const WelcomeTexts& texts = templates.texts(welcome.language);
+    const EmailTemplate::Values values = {
+        {"first_name", welcome.first_name}, {"app_url", welcome.app_url}, {"email", welcome.to}};
+    const bool redirected = !welcome.redirect_to.empty();
     Json message = {
         {"from", welcome.from},
-        {"to", Json::array({welcome.to})},
-        {"subject", "Your account is ready"},
-        {"text", fmt::format("{},\n\n"
-                             "thank you for your purchase. Your account is ready.\n\n"
-                             "Sign in with this e-mail address:\n{}\n",
-                             greeting, welcome.app_url)},
-        {"html", fmt::format("<p>{},</p>\n"
-                             "<p>thank you for your purchase. Your account is ready.</p>\n"
-                             "<p>Sign in with this e-mail address: <a href=\"{}\">{}</a></p>\n",
-                             escape_html(greeting), escape_html(welcome.app_url),
-                             escape_html(welcome.app_url))},
+        {"to", Json::array({redirected ? welcome.redirect_to : welcome.to})},
+        {"subject", (redirected ? "[test] " : "") + one_line(texts.subject.fill(values))},
+        {"text", texts.text.fill(values)},
+        {"html", texts.html.fill(values)},
         {"headers", {{"Auto-Submitted", "auto-generated"}, {"X-Entity-Ref-ID", welcome.reference}}},
         {"tags", Json::array({Json::object({{"name", "kind"}, {"value", "welcome"}})})}};
+    if (redirected) message["headers"]["X-Steplog-Original-To"] = welcome.to;
     if (!welcome.reply_to.empty()) message["reply_to"] = welcome.reply_to;
     return message;
 }

@@ -17,6 +17,8 @@ class ResendSender : public EmailSender {
     /// The transport and the clock must outlive the sender.
     ResendSender(HttpTransport& transport, const Clock& clock, const ResendOptions& options);
     std::string send(const Json& message, const Call& call) override;
+    /// An hour less than the 24 at which Resend forgets keys.
+    Ms key_window() const override { return std::chrono::hours(23); }
     std::string provider() const override { return "resend"; }
 
   private:

@@ -15,7 +15,7 @@ namespace {
 
 using std::chrono::hours;
 
-// Stripe and Resend prune idempotency keys after 24 hours at the earliest; an hour is kept in hand.
+// Stripe prunes idempotency keys after 24 hours at the earliest; an hour is kept in hand.
 constexpr Ms key_window = hours(23);
 
 /// Runs an effect; when a provider or we ourselves refuse for good, the error says what a person
@@ -177,6 +177,20 @@ void update_subscription(Context& ctx, const Purchase& purchase, const std::stri
         user_id);
 }
 
+Json message_to(const std::string& to, const Purchase& purchase, const Account& account,
+                const std::string& reference, const Providers& providers) {
+    return render_welcome(
+        {.to = to,
+         .first_name = purchase.first_name,
+         .app_url = providers.app_url,
+         .from = providers.email_from,
+         .reply_to = providers.email_reply_to,
+         .reference = reference,
+         .language = account.language.empty() ? purchase.language : account.language,
+         .redirect_to = purchase.livemode ? "" : providers.email_test_redirect},
+        providers.email_templates);
+}
+
 Json send_email(Context& ctx, const Purchase& purchase, const Account& account,
                 const Providers& providers) {
     const std::string& to = account.email.empty() ? purchase.email : account.email;
@@ -194,16 +208,11 @@ Json send_email(Context& ctx, const Purchase& purchase, const Account& account,
         fmt::format("welcome_email/{}{}{}", purchase.account, purchase.account.empty() ? "" : "/",
                     buyer_of(purchase));
     const StepOptions options{.provider = providers.email->provider(),
-                              .repeat = Repeat::at_most_once,
-                              .idempotency_window = key_window,
+                              .repeat = providers.email_uncertain,
+                              .idempotency_window = providers.email->key_window(),
                               .once = welcome,
                               .once_forgotten = skipped("sent before the customer was forgotten"),
-                              .request = render_welcome({.to = to,
-                                                         .first_name = purchase.first_name,
-                                                         .app_url = providers.app_url,
-                                                         .from = providers.email_from,
-                                                         .reply_to = providers.email_reply_to,
-                                                         .reference = welcome})};
+                              .request = message_to(to, purchase, account, welcome, providers)};
     return ctx.step("send_email", options, [&](const Attempt& attempt) {
         return advised(attempt,
                        "The account exists and is linked. Correct what the service complains "

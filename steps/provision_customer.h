@@ -25,6 +25,11 @@ struct Providers {
     std::string email_from;
     std::string email_reply_to;         // "": none
     std::optional<bool> livemode = {};  // of our Stripe key; absent: not known
+    WelcomeTemplates email_templates = {};
+    /// An e-mail that may or may not have left, and cannot be repeated under its key: waits for a
+    /// person, or is sent again.
+    Repeat email_uncertain = Repeat::at_most_once;
+    std::string email_test_redirect = {};  // gets the mails of test purchases; "": their customers
 };
 
 /// Adds "provision_customer" version 1. Its input is an event as Stripe sent it, or what

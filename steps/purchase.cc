@@ -59,6 +59,7 @@ void read_session(Purchase& purchase, const Json& session) {
     purchase.customer = reference_at(session, {"customer"});
     purchase.subscription = reference_at(session, {"subscription"});
     purchase.invoice = reference_at(session, {"invoice"});
+    purchase.language = language_tag(text_at(session, {"locale"}));  // "auto" is none
     take_email(purchase, text_at(session, {"customer_details", "email"}));
     take_email(purchase, text_at(session, {"customer_email"}));
     take_metadata_names(purchase, session);
@@ -108,6 +109,7 @@ void to_json(Json& json, const Purchase& purchase) {
             {"billing_reason", purchase.billing_reason},
             {"renewal", purchase.renewal},
             {"not_due", purchase.not_due}};
+    if (!purchase.language.empty()) json["language"] = purchase.language;
 }
 
 void from_json(const Json& json, Purchase& purchase) {
@@ -125,6 +127,7 @@ void from_json(const Json& json, Purchase& purchase) {
     json.at("billing_reason").get_to(purchase.billing_reason);
     json.at("renewal").get_to(purchase.renewal);
     json.at("not_due").get_to(purchase.not_due);
+    purchase.language = text_at(json, {"language"});  // logs of older versions have none
 }
 
 Purchase purchase_of(EventKind kind, const Json& object, bool livemode,
@@ -154,6 +157,13 @@ void add_customer(Purchase& purchase, const Json& customer) {
     take_metadata_names(purchase, customer);
     take_full_name(purchase,
                    first_of({text_at(customer, {"individual_name"}), text_at(customer, {"name"})}));
+    if (purchase.language.empty()) purchase.language = language_of(customer);
+}
+
+std::string language_of(const Json& customer) {
+    const Json& preferred = value_at(customer, {"preferred_locales"});
+    const bool is_said = preferred.is_array() && !preferred.empty() && preferred[0].is_string();
+    return is_said ? language_tag(preferred[0].get<std::string>()) : "";
 }
 
 const std::string& buyer_of(const Purchase& purchase) {

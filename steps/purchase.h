@@ -22,6 +22,7 @@ struct Purchase {
     std::string email;          // "" or an address that passes email_problem
     std::string email_problem;  // what is wrong with the one that did not pass, without it
     std::string first_name, last_name;
+    std::string language;        // a language tag ("de-AT"), "" where nothing says which
     std::string billing_reason;  // of an invoice
     bool renewal = false;        // provisions and links as a safety net; mails only a new account
     std::string not_due;         // "" or why this object, as it is now, starts nothing
@@ -32,8 +33,12 @@ void from_json(const Json& json, Purchase& purchase);
 /// From an event's object or from the same object as read from Stripe.
 Purchase purchase_of(EventKind kind, const Json& object, bool livemode, const std::string& account);
 
-/// Fills in the e-mail and the names from a customer object, where the purchase has none.
+/// Fills in the e-mail, the names and the language from a customer object, where the purchase has
+/// none.
 void add_customer(Purchase& purchase, const Json& customer);
+
+/// The language that a customer object prefers, as a tag; "" for none.
+std::string language_of(const Json& customer);
 
 /// The customer, or for a guest the checkout session: who is welcomed once.
 const std::string& buyer_of(const Purchase& purchase);

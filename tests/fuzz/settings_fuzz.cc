@@ -38,7 +38,8 @@ void check_values(const std::string& text) {
 
 /// Names of files are taken out of the world's hands: a pipe would be waited for.
 bool names_a_file(const std::string& name) {
-    return name.ends_with("_FILE") || name == "TLS_CERT" || name == "TLS_KEY";
+    return name.ends_with("_FILE") || name == "TLS_CERT" || name == "TLS_KEY" ||
+           name == "EMAIL_TEMPLATES";
 }
 
 Environment environment_of(std::string_view text) {

@@ -52,6 +52,7 @@ const std::vector<Confined> confined = {
     {R"(sqlite3\.h|SQLiteCpp/.*)", R"(engine/.*|tools/bench/.*)"},
     {R"(openssl/.*)",
      R"(engine/(digest|cipher|encryption|sealed).*|steps/(http_|signing).*|server/(signature|front_tls|admin).*|tools/(sandbox|bench)/.*)"},
+    {R"(curl/.*)", R"(steps/smtp_client\.cc)"},
     {R"(spdlog/.*)", R"(server/log\.cc)"},
     {R"(prometheus/.*)", R"(server/metrics\.cc)"},
     {R"(CLI/.*)", R"(server/main\.cc|tools/.*)"},

@@ -302,9 +302,51 @@ TEST(Settings, DemandAWayOutForMailUnlessItIsOff) {
                 ElementsAre(HasSubstr("EMAIL_FROM: "), HasSubstr("APP_URL: ")));
 
     environment.erase("RESEND_API_KEY");
-    environment["SMTP_URL"] = "smtp://mail.example";
     EXPECT_THAT(read(environment).problems,
-                ::testing::Contains(HasSubstr("SMTP_URL: is not supported")));
+                ::testing::Contains(HasSubstr("RESEND_API_KEY: is missing")));
+}
+
+Environment with_smtp(const std::string& url) {
+    auto environment = with("EMAIL", "");
+    environment["SMTP_URL"] = url;
+    environment["EMAIL_FROM"] = "Acme <hello@acme.example>";
+    environment["APP_URL"] = "https://app.acme.example/sign-in";
+    return environment;
+}
+
+TEST(Settings, TakeSmtpInPlaceOfResend) {
+    auto environment = with_smtp("smtp://user@mail.example");
+    EXPECT_THAT(read(environment).problems, ElementsAre(HasSubstr("SMTP_PASSWORD: is missing")));
+    environment["SMTP_PASSWORD"] = "NotARealPassword";
+    environment["EMAIL_UNCERTAIN"] = "send_again";
+    const auto [settings, problems, warnings] = read(environment);
+    EXPECT_THAT(problems, IsEmpty());
+    EXPECT_EQ(settings.email_by, EmailBy::smtp);
+    EXPECT_EQ(settings.smtp.password, "NotARealPassword");
+    EXPECT_EQ(settings.email_uncertain, Repeat::at_least_once);
+    const auto lines = describe(settings);
+    EXPECT_THAT(lines, ::testing::Contains("SMTP_URL=mail.example:587, STARTTLS, with a login"));
+    EXPECT_THAT(lines, Not(::testing::Contains(HasSubstr("NotARealPassword"))));
+
+    environment["RESEND_API_KEY"] = "re_NotARealKey";
+    EXPECT_THAT(read(environment).problems,
+                ElementsAre(HasSubstr("SMTP_URL: is set beside RESEND_API_KEY")));
+    EXPECT_THAT(read(with_smtp("http://mail.example")).problems,
+                ElementsAre(HasSubstr("SMTP_URL: must begin with smtp://")));
+}
+
+TEST(Settings, LookIntoTheTemplatesAndTheRedirect) {
+    auto environment = with_smtp("smtp://localhost");
+    environment["EMAIL_TEMPLATES"] = "/nonexistent";
+    environment["EMAIL_TEST_REDIRECT"] = "nobody";
+    EXPECT_THAT(read(environment).problems,
+                ElementsAre(HasSubstr("EMAIL_TEMPLATES: cannot read the directory /nonexistent"),
+                            HasSubstr("EMAIL_TEST_REDIRECT: is no address")));
+    environment.erase("EMAIL_TEMPLATES");
+    environment["EMAIL_TEST_REDIRECT"] = "dev@acme.example";
+    environment["STRIPE_SECRET_KEY"] = "sk_live_51NotARealKey0000000001abcd";
+    EXPECT_THAT(read(environment).warnings,
+                ElementsAre(HasSubstr("EMAIL_TEST_REDIRECT: redirects nothing")));
 }
 
 TEST(Settings, TakeLoopbackOverPlainHttp) {

@@ -238,6 +238,7 @@ class Mailbox : public EmailSender {
         keys.push_back(call.idempotency_key);
         return "id";
     }
+    Ms key_window() const override { return Ms(0); }
     std::string provider() const override { return "mailbox"; }
     std::vector<Json> messages;
     std::vector<std::string> keys;

@@ -25,7 +25,7 @@ Welcome welcome() {
 }
 
 TEST(WelcomeEmail, SaysWhereToSignIn) {
-    const Json message = render_welcome(welcome());
+    const Json message = render_welcome(welcome(), {});
     EXPECT_EQ(text_at(message, {"from"}), "Acme <hello@acme.example>");
     EXPECT_EQ(value_at(message, {"to"}), Json::array({"ada@example.com"}));
     EXPECT_EQ(text_at(message, {"reply_to"}), "help@acme.example");
@@ -42,20 +42,20 @@ TEST(WelcomeEmail, GreetsANamelessCustomerNeutrally) {
     Welcome nameless = welcome();
     nameless.first_name.clear();
     nameless.reply_to.clear();
-    const Json message = render_welcome(nameless);
-    EXPECT_TRUE(text_at(message, {"text"}).starts_with("Hello,\n"));
+    const Json message = render_welcome(nameless, {});
+    EXPECT_TRUE(text_at(message, {"text"}).starts_with("Hello there,\n"));
     EXPECT_FALSE(message.contains("reply_to"));
 }
 
 TEST(WelcomeEmail, DoesNotLetANameBecomeMarkup) {
     Welcome hostile = welcome();
     hostile.first_name = "<a href=\"x\">&'";
-    const std::string html = text_at(render_welcome(hostile), {"html"});
+    const std::string html = text_at(render_welcome(hostile, {}), {"html"});
     EXPECT_NE(html.find("Hello &lt;a href=&quot;x&quot;&gt;&amp;&#39;,"), std::string::npos);
 }
 
 TEST(WelcomeEmail, IsTheSameBytesEveryTime) {
-    const std::string once = dump_json(render_welcome(welcome()));
+    const std::string once = dump_json(render_welcome(welcome(), {}));
     EXPECT_EQ(dump_json(Json::parse(once)), once);
 }
 
@@ -63,7 +63,7 @@ class ResendSenderTest : public ::testing::Test {
   protected:
     RetryableError::Details send_gets(int status, const std::string& body, Headers headers = {}) {
         transport.answer(status, body, std::move(headers));
-        return retryable([&] { sender.send(render_welcome(welcome()), call); });
+        return retryable([&] { sender.send(render_welcome(welcome(), {}), call); });
     }
     static std::string error(const std::string& name) {
         return R"({"statusCode":400,"name":")" + name + R"(","message":"about ada@example.com"})";
@@ -77,11 +77,11 @@ class ResendSenderTest : public ::testing::Test {
 
 TEST_F(ResendSenderTest, SendsUnderItsKey) {
     transport.answer(200, R"({"id":"49a3999c"})");
-    EXPECT_EQ(sender.send(render_welcome(welcome()), call), "49a3999c");
+    EXPECT_EQ(sender.send(render_welcome(welcome(), {}), call), "49a3999c");
     const HttpRequest& request = transport.requests.at(0);
     EXPECT_EQ(request.method, "POST");
     EXPECT_EQ(request.target, "/emails");
-    EXPECT_EQ(request.body, dump_json(render_welcome(welcome())));
+    EXPECT_EQ(request.body, dump_json(render_welcome(welcome(), {})));
     EXPECT_EQ(transport.header(0, "Authorization"), "Bearer re_1");
     EXPECT_EQ(transport.header(0, "Idempotency-Key"), "steplog:once:welcome_email/cus_1");
 }
@@ -104,7 +104,7 @@ TEST_F(ResendSenderTest, TellsWhatMayPassFromWhatWillNot) {
                                     {403, "validation_error"}}) {
         transport.answer(status, error(name));
         try {
-            sender.send(render_welcome(welcome()), call);
+            sender.send(render_welcome(welcome(), {}), call);
             ADD_FAILURE() << status;
         } catch (const Refusal& refusal) {
             EXPECT_EQ(refusal.code(), name);

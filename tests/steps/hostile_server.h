@@ -17,6 +17,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -46,6 +47,20 @@ class Peer {
             if (length < head) wanted += std::strtoul(request.c_str() + length + 16, nullptr, 10);
         }
         return request;
+    }
+
+    /// A line without its end; nothing when the client went before it was whole.
+    std::optional<std::string> read_line() {
+        for (std::size_t end; (end = unread_.find('\n')) == std::string::npos;) {
+            char buffer[4096];
+            const long size = receive(buffer, sizeof buffer);
+            if (size <= 0) return std::nullopt;
+            unread_.append(buffer, static_cast<std::size_t>(size));
+        }
+        std::string line = unread_.substr(0, unread_.find('\n'));
+        unread_.erase(0, line.size() + 1);
+        if (line.ends_with('\r')) line.pop_back();
+        return line;
     }
 
     /// False once the client is gone.
@@ -94,6 +109,7 @@ class Peer {
 
     int socket_;
     SSL* ssl_;
+    std::string unread_;
 };
 
 /// A TCP socket on 127.0.0.1 (or another address of that net) and a free port.
