@@ -230,16 +230,16 @@ Advance Worker::stuck(Context& context, const std::string& code, const std::stri
 
 void Worker::tell(const Context& context, const Advance& parting) const {
     const Transition& to = *parting.to;
+    const std::int64_t age_ms = surroundings_.clock.now_ms() - context.created_at_ms();
     if (parting.continue_as)
         context.observe("", "continued", 0);
     else if (to.to == State::stuck)
-        context.observe(parting.step, "stuck", parting.attempt, to.error_code, to.error);
+        context.observe(parting.step, "stuck", parting.attempt, to.error_code, to.error, age_ms);
     else if (to.to == State::cancelled)
-        context.observe("", "cancelled", 0);
+        context.observe("", "cancelled", 0, {}, {}, age_ms);
     else if (is_finished(to.to))
         context.observe("", to.to == State::completed ? "finished" : "instance_failed", 0,
-                        to.error_code, to.error,
-                        surroundings_.clock.now_ms() - context.created_at_ms());
+                        to.error_code, to.error, age_ms);
 }
 
 }  // namespace steplog
