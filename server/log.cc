@@ -15,6 +15,7 @@
 
 #include "engine/engine.h"
 #include "engine/rfc3339.h"
+#include "server/trace_spans.h"
 
 namespace steplog::server {
 namespace {
@@ -85,9 +86,12 @@ std::string text_value(const std::string& value) {
     return plain ? value : json_string(value);
 }
 
-std::string as_json(LogLevel level, std::string_view message, const std::vector<Field>& fields) {
-    std::string line = fmt::format(R"({{"time":"{}","level":"{}","message":{})", now_text(),
-                                   to_string(level), json_string(message));
+// `timestamp`, `level`, `message` and `service` are the names by which log services know them.
+std::string as_json(const std::string& service, LogLevel level, std::string_view message,
+                    const std::vector<Field>& fields) {
+    std::string line =
+        fmt::format(R"({{"time":"{0}","timestamp":"{0}","level":"{1}","service":{2},"message":{3})",
+                    now_text(), to_string(level), json_string(service), json_string(message));
     for (const auto& field : fields) {
         line += fmt::format(",{}:", json_string(field.name));
         if (const auto* text = std::get_if<std::string>(&field.value)) line += json_string(*text);
@@ -185,10 +189,11 @@ class DescriptorSink : public spdlog::sinks::base_sink<std::mutex> {
 
 spdlog::sink_ptr make_sink(const Log::Options& options) {
     if (options.capture) return std::make_shared<CaptureSink>(options.capture);
-    const auto render = [format = options.format](std::int64_t count) {
+    const auto render = [format = options.format, service = options.service](std::int64_t count) {
         constexpr std::string_view message = "log lines dropped: nobody read them";
-        return format == LogFormat::json ? as_json(LogLevel::warn, message, {{"count", count}})
-                                         : as_text(LogLevel::warn, message, {{"count", count}});
+        return format == LogFormat::json
+                   ? as_json(service, LogLevel::warn, message, {{"count", count}})
+                   : as_text(LogLevel::warn, message, {{"count", count}});
     };
     return std::make_shared<DescriptorSink>(options.descriptor, render);
 }
@@ -198,6 +203,18 @@ bool has_no_user_yet(const Transitioned& transitioned) {
     return transitioned.workflow == "provision_customer" &&
            (transitioned.step.empty() || transitioned.step == "fetch_purchase" ||
             transitioned.step == "create_clerk_user");
+}
+
+/// The names that go from line to trace and from line to event.
+void add_ids(std::vector<Field>& fields, const Transitioned& transitioned, LogFormat format) {
+    if (transitioned.workflow.empty()) return;  // a provider, a schedule: no instance
+    if (format == LogFormat::json) {
+        fields.push_back({"run_id", transitioned.instance});
+        const auto event = transitioned.instance.rfind("/evt_");
+        if (event != std::string::npos)
+            fields.push_back({"event_id", transitioned.instance.substr(event + 1)});
+    }
+    fields.push_back({"trace_id", trace_id_of(transitioned.instance)});
 }
 
 LogLevel level_of(const Transitioned& transitioned) {
@@ -232,7 +249,7 @@ void Log::write(LogLevel level, std::string_view message,
     if (level < options_.level) return;
     try {
         const std::string line = options_.format == LogFormat::json
-                                     ? as_json(level, message, fields)
+                                     ? as_json(options_.service, level, message, fields)
                                      : as_text(level, message, fields);
         sink_->logger.log(spdlog_level(level), spdlog::string_view_t(line));
     } catch (const std::exception&) {
@@ -275,6 +292,7 @@ void log_transition(Log& log, const Transitioned& transitioned) noexcept try {
         fields.push_back({"next", "workflow-inspect show " + transitioned.instance});
     }
     if (opened) fields.push_back({"next", "workflow-inspect stats"});
+    add_ids(fields, transitioned, log.format());
     log.write(level_of(transitioned), message, fields);
 } catch (const std::exception&) {
     log.error("a transition could not be logged");

@@ -34,6 +34,7 @@ class Log {
         std::function<void(const std::string& line)> capture =
             {};              // tests: instead of the descriptor
         int descriptor = 2;  // standard error
+        std::string service = "steplog";
     };
     explicit Log(Options options);
     ~Log();
@@ -44,6 +45,8 @@ class Log {
     /// are cut at 2 KiB. Never throws: a log that cannot be written must not stop the work.
     void write(LogLevel level, std::string_view message,
                const std::vector<Field>& fields = {}) noexcept;
+
+    LogFormat format() const { return options_.format; }
 
     void debug(std::string_view message, const std::vector<Field>& fields = {}) noexcept;
     void info(std::string_view message, const std::vector<Field>& fields = {}) noexcept;
@@ -58,7 +61,9 @@ class Log {
 
 /// One line for what an instance just did, with instance= step= attempt= epoch= took_ms=. A stuck
 /// instance is an error that begins with "CRITICAL:", and "USER NOT CREATED" stands in it when it
-/// is a provision_customer that has no user yet: people search their logs for both.
+/// is a provision_customer that has no user yet: people search their logs for both. `trace_id` is
+/// its trace's, whether traces are sent anywhere or not; in JSON the instance is also `run_id`, and
+/// the event that it was started by `event_id`.
 void log_transition(Log& log, const Transitioned& transitioned) noexcept;
 
 }  // namespace steplog::server

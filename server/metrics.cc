@@ -161,6 +161,16 @@ struct Metrics::Families {
             .Name("steplog_http_requests_total")
             .Help("Requests by what became of them and the status, 0 where none was sent.")
             .Register(registry);
+    prometheus::Family<prometheus::Counter>& spans_exported =
+        prometheus::BuildCounter()
+            .Name("steplog_trace_spans_exported_total")
+            .Help("Spans that the trace collector took.")
+            .Register(registry);
+    prometheus::Family<prometheus::Counter>& spans_dropped =
+        prometheus::BuildCounter()
+            .Name("steplog_trace_spans_dropped_total")
+            .Help("Spans that it did not take, or that waited behind too many others.")
+            .Register(registry);
     prometheus::Gauge &database_bytes, &wal_bytes, &ready, &oldest_due, &paid_without_account,
         &skew, &connections, &queued, &buffered;
     prometheus::Counter& failed_samples;
@@ -228,6 +238,11 @@ void Metrics::observe(const FrontEvent& event) {
 void Metrics::observe_commit(std::size_t items, std::chrono::microseconds took) {
     families_->commit_items.Observe(static_cast<double>(items));
     families_->commit_seconds.Observe(Seconds(took).count());
+}
+
+void Metrics::observe_spans(std::size_t exported, std::size_t dropped) {
+    families_->spans_exported.Add({}).Increment(static_cast<double>(exported));
+    families_->spans_dropped.Add({}).Increment(static_cast<double>(dropped));
 }
 
 void Metrics::set(const Backlog& backlog, std::int64_t now_ms) {

@@ -48,6 +48,8 @@ class Metrics {
     void observe(const Transitioned& transitioned);
     void observe(const FrontEvent& event);
     void observe_commit(std::size_t items, std::chrono::microseconds took);
+    /// Spans that a collector took, and that it never will. Shown from the first call on.
+    void observe_spans(std::size_t exported, std::size_t dropped);
 
     // What is looked up when somebody asks.
     void set(const Backlog& backlog, std::int64_t now_ms);

@@ -28,6 +28,7 @@
 #include "server/process.h"
 #include "server/rate_limiter.h"
 #include "server/retention.h"
+#include "server/traces.h"
 #include "server/watchdog.h"
 #include "server/webhook.h"
 #include "server/workflows.h"
@@ -37,6 +38,7 @@ namespace {
 
 constexpr int exit_io_error = 74;  // sysexits.h: the store failed; restarting is the recovery
 constexpr Ms grace_max = std::chrono::seconds(20);
+constexpr Ms last_spans = std::chrono::seconds(2);
 constexpr Ms last_answers = Ms(300);  // of the second between the store's failure and the end
 
 SqliteOptions store_options(const Settings& settings, Metrics& metrics, Log& log,
@@ -54,16 +56,17 @@ SqliteOptions store_options(const Settings& settings, Metrics& metrics, Log& log
     return options;
 }
 
-EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metrics,
+EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metrics, Traces* traces,
                              std::function<void(const std::string&)> on_fatal) {
     EngineOptions options;
     options.workers = settings.workers;
     options.lease = settings.lease;
     options.steps.retry = settings.retry;
     options.steps.attempt_timeout = settings.http_timeout;
-    options.on_transition = [&log, &metrics](const Transitioned& transitioned) {
+    options.on_transition = [&log, &metrics, traces](const Transitioned& transitioned) {
         log_transition(log, transitioned);
         metrics.observe(transitioned);
+        if (traces != nullptr) traces->observe(transitioned);
     };
     options.on_fatal = std::move(on_fatal);
     return options;
@@ -256,7 +259,9 @@ bool drain(Log& log, Front& front, Engine& engine, const Settings& settings) {
 
 int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     Signals signals;  // first: every thread inherits which signals it leaves to this one
-    Log log({.level = settings.log_level, .format = settings.log_format});
+    Log log({.level = settings.log_level,
+             .format = settings.log_format,
+             .service = settings.traces.service});
     for (const auto& warning : warnings) log.warn(warning);
     const auto on_fatal = [&](const std::string& reason) {
         if (!signals.has_failed())
@@ -271,6 +276,9 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     const auto store = open_sqlite_store(store_options(settings, metrics, log, on_fatal), clock);
     for (const auto& warning : loose_permissions(settings.database)) log.warn(warning);
     Outside outside(settings, clock);
+    std::optional<Traces> traces;
+    if (!settings.traces.base.empty())
+        traces.emplace(settings.traces, Traces::Surroundings{outside.http, clock, log, metrics});
     Registry registry;
     EngineDesk desk(settings.database, clock, [&log](const auto& found) { tell(log, found); });
     Alerts* told = nullptr;  // once the engine is there
@@ -278,7 +286,7 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
                       [&log, &told](const auto& found) { tell(log, *told, found); });
     register_workflows(registry, outside, {desk, inbox}, clock);
     Engine engine(*store, clock, random, std::move(registry),
-                  engine_options(settings, log, metrics, on_fatal));
+                  engine_options(settings, log, metrics, traces ? &*traces : nullptr, on_fatal));
     desk.attach(engine);
     inbox.attach(engine);
 
@@ -328,7 +336,9 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
         front.drain(last_answers);
         _exit(exit_io_error);
     }
-    if (!drain(log, front, engine, settings)) _exit(0);
+    const bool all_ended = drain(log, front, engine, settings);
+    if (traces) traces->stop(last_spans);
+    if (!all_ended) _exit(0);
     return signals.has_failed() ? exit_io_error : 0;
 }
 

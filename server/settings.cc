@@ -17,6 +17,7 @@
 #include "server/settings_email.h"
 #include "server/settings_front.h"
 #include "server/settings_reader.h"
+#include "server/settings_traces.h"
 #include "steps/alert_channels.h"
 #include "steps/signing.h"
 
@@ -261,6 +262,7 @@ SettingsRead read_settings(const Environment& environment, const Environment& fl
     read_tls(reader, read.settings);
     read_admin(reader, read.settings);
     read_alerts(reader, read.settings);
+    read.settings.traces = read_trace_settings(reader);
     look_for_unknown(reader, environment);
     return read;
 }
@@ -317,6 +319,7 @@ std::vector<std::string> describe(const Settings& settings) {
                                                                      : "set, signed");
     add("ALERT_EMAIL_TO", settings.alert_email_to.empty() ? "none" : "set");
     add("STEPLOG_ALERT_WAITING", format_duration(settings.alert_waiting));
+    for (auto& line : describe_traces(settings.traces)) lines.push_back(std::move(line));
     add("ADMIN_API_KEY", settings.admin_keys.empty()
                              ? std::string("none: admin API and dashboard are off")
                              : fmt::format("{} set", settings.admin_keys.size()));

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/cipher.h"
@@ -22,6 +23,13 @@ enum class LogLevel { debug, info, warn, error };
 enum class LogFormat { json, text };
 enum class EmailBy { off, resend, smtp };
 enum class Reconcile { off, look, repair };
+
+/// Where spans are sent.
+struct TraceSettings {
+    std::string base, target;  // "https://collector.example" and "/v1/traces"; "": nowhere
+    std::vector<std::pair<std::string, std::string>> headers;  // hold secrets
+    std::string service;                                       // also in every line of the log
+};
 
 struct Settings {
     std::filesystem::path database;
@@ -68,6 +76,8 @@ struct Settings {
     std::string sentry_dsn;                               // "": none
     std::string alert_email_to;                           // "": none
     Ms alert_waiting{0};  // how long a paying customer may be without an account
+
+    TraceSettings traces;
 
     std::vector<std::string> admin_keys;  // none: the admin API is off
 

@@ -102,6 +102,12 @@ const std::vector<Variable>& variables() {
         {"ALERT_EMAIL_TO", "", "whom they are mailed to, by the welcome e-mail's way out"},
         {"STEPLOG_ALERT_WAITING", "15m",
          "how long a paying customer may be without an account before that is reported"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT", "",
+         "an OpenTelemetry collector's base URL: traces go to its /v1/traces, in OTLP over HTTP"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "the whole URL for traces; wins"},
+        {"OTEL_EXPORTER_OTLP_HEADERS", "",
+         "sent there with every request: name=value,name=value, values percent-encoded", true},
+        {"OTEL_SERVICE_NAME", "steplog", "this service's name in traces and log lines"},
         {"TLS_CERT", "", "certificate file: serve HTTPS directly"},
         {"TLS_KEY", "", "its key file"},
     };

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "engine/engine.h"
+#include "server/trace_spans.h"
 
 namespace steplog::server {
 namespace {
@@ -141,6 +142,24 @@ TEST(Log, TellsATransitionInOneLine) {
                 HasSubstr("info  completed instance=provision_customer/evt_1"));
     EXPECT_THAT(captured.lines.at(0),
                 HasSubstr("step=create_clerk_user attempt=2 epoch=3 took_ms=45"));
+}
+
+TEST(Log, NamesWhatLogServicesLookFor) {
+    Captured captured(LogFormat::json);
+    log_transition(captured.log, transitioned("stuck", "create_clerk_user"));
+    const auto line = Json::parse(captured.lines.at(0));
+    EXPECT_EQ(line.at("timestamp"), line.at("time"));
+    EXPECT_THAT(line.at("message").get<std::string>(),
+                ::testing::StartsWith("CRITICAL: USER NOT CREATED"));
+    const Json expected = {{"level", "error"},
+                           {"service", "steplog"},
+                           {"instance", "provision_customer/evt_1"},
+                           {"run_id", "provision_customer/evt_1"},
+                           {"event_id", "evt_1"},
+                           {"step", "create_clerk_user"},
+                           {"attempt", 2},
+                           {"trace_id", trace_id_of("provision_customer/evt_1")}};
+    for (const auto& [name, value] : expected.items()) EXPECT_EQ(line.at(name), value) << name;
 }
 
 TEST(Log, ShoutsOnceWhenAProviderIsOutOfOrder) {

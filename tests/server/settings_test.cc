@@ -230,6 +230,44 @@ TEST(Settings, ReportEverythingThatIsWrongTogether) {
     EXPECT_EQ(problems.size(), 8U) << all;
 }
 
+TEST(Settings, SayWhereTracesGo) {
+    EXPECT_EQ(read(good()).settings.traces.base, "");
+    EXPECT_EQ(read(good()).settings.traces.service, "steplog");
+    auto environment = with("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otlp.example:4318/api/");
+    environment["OTEL_EXPORTER_OTLP_HEADERS"] = "api-key=a%20b, x-team=c=d";
+    environment["OTEL_SERVICE_NAME"] = "shop";
+    const auto all = read(environment);
+    EXPECT_THAT(all.problems, IsEmpty());
+    EXPECT_EQ(all.settings.traces.base, "https://otlp.example:4318");
+    EXPECT_EQ(all.settings.traces.target, "/api/v1/traces");
+    const std::vector<std::pair<std::string, std::string>> headers = {{"api-key", "a b"},
+                                                                      {"x-team", "c=d"}};
+    EXPECT_EQ(all.settings.traces.headers, headers);
+    EXPECT_EQ(all.settings.traces.service, "shop");
+    environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = "https://traces.example/otlp?x=1";
+    EXPECT_EQ(read(environment).settings.traces.base, "https://traces.example");
+    EXPECT_EQ(read(environment).settings.traces.target, "/otlp?x=1");
+    EXPECT_EQ(read(with("OTEL_EXPORTER_OTLP_HEADERS", "a=b")).warnings.size(), 1U);
+}
+
+TEST(Settings, RefuseWhatTracesCannotBeSentTo) {
+    for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
+             {"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"},
+             {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4318"},
+             {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://key@collector.example/v1/traces"},
+             {"OTEL_EXPORTER_OTLP_HEADERS", "api-key"},
+             {"OTEL_EXPORTER_OTLP_HEADERS", "=hush"},
+             {"OTEL_EXPORTER_OTLP_HEADERS", "api-key=hush%2"},
+             {"OTEL_EXPORTER_OTLP_HEADERS", "api-key=hush%0d%0aHost: x"},
+             {"OTEL_EXPORTER_OTLP_HEADERS", "content-type=text/hush"},
+             {"OTEL_SERVICE_NAME", "a\nb"}}) {
+        const auto problems = read(with(name, value)).problems;
+        ASSERT_EQ(problems.size(), 1U) << name << "=" << value;
+        EXPECT_THAT(problems[0], HasSubstr(name + ": "));
+        EXPECT_THAT(problems[0], Not(HasSubstr("hush")));
+    }
+}
+
 TEST(Settings, NeverRepeatASecretInAMessage) {
     Environment environment;
     for (const auto& variable : variables()) {
