@@ -35,6 +35,7 @@ const Environment secrets = {
     {"STRIPE_WEBHOOK_SECRET", "whsec_MARKwebhook0000,whsec_MARKrolled00000"},
     {"CLERK_SECRET_KEY", "sk_test_MARKclerk000000000005678"},
     {"RESEND_API_KEY", "re_MARKresend000000000000009012"},
+    {"OTEL_EXPORTER_OTLP_HEADERS", "api-key=MARKotlp000"},
     {"ADMIN_API_KEY", "admin_MARKadmin00000000000003456"},
     {"STEPLOG_ENCRYPTION_KEY", "TUFSSy1NQVJLLU1BUkstTUFSSy1NQVJLLU1BUkstTUE="},
 };
@@ -100,6 +101,7 @@ class Discretion : public ::testing::Test {
                     {"STRIPE_API_BASE", providers},
                     {"CLERK_API_BASE", providers},
                     {"RESEND_API_BASE", providers},
+                    {"OTEL_EXPORTER_OTLP_ENDPOINT", providers},
                     {"EMAIL_FROM", "Acme <hello@acme.example>"},
                     {"STEPLOG_MISSED_EVENTS", "off"},
                     {"APP_URL", "https://app.acme.example"}});
