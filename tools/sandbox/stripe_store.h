@@ -51,7 +51,7 @@ struct StripeAccount {
     bool live = false;
     Collection customers, subscriptions, invoices, sessions, products, prices;
     Collection payment_methods, invoice_items;  // made, and never read again
-    std::vector<EventRecord> events;  // snapshot and thin forms, in order of creation
+    std::vector<EventRecord> events;            // snapshot and thin forms, in order of creation
 
     /// Looks in every collection. Null when the id is nobody's.
     Collection::Object find(const std::string& object_id) const;
