@@ -272,14 +272,17 @@ Answer AdminApi::change(const AdminRequest& request, const std::string& id, cons
 Answer AdminApi::reconcile(const AdminRequest& request, std::size_t key) {
     Parameters parameters(request.query);
     const bool dry_run = parameters.take_flag("dryRun");
+    const bool quiet = parameters.take_flag("quiet");
     const auto limit = parameters.take_count("limit", steps::reconcile_limit_max);
-    parameters.expect_no_more("dryRun, limit");
+    parameters.expect_no_more("dryRun, limit, quiet");
     const Json object = object_in(request.body);
     for (const auto& [name, value] : object.items())
         if (name != "adminKey") throw BadRequest(R"(the body may hold {"adminKey":"..."} only)");
     if (!dry_run)
         if (auto refusal = guard_.refuse_change(key)) return *refusal;
-    return reconciliation_.run(dry_run, static_cast<int>(limit.value_or(reconcile_limit_default)));
+    return reconciliation_.run({.dry_run = dry_run,
+                                .limit = static_cast<int>(limit.value_or(reconcile_limit_default)),
+                                .quiet = quiet && !dry_run});
 }
 
 }  // namespace steplog::server

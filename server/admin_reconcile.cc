@@ -52,12 +52,12 @@ Reconciliation::Reconciliation(Engine& engine, EngineDesk& desk, const Clock& cl
                                Options options)
     : engine_(engine), desk_(desk), clock_(clock), random_(random), options_(std::move(options)) {}
 
-Answer Reconciliation::run(bool dry_run, int limit) { return wait_for(begin(dry_run, limit)); }
+Answer Reconciliation::run(const steps::ReconcileOrder& order) { return wait_for(begin(order)); }
 
-std::string Reconciliation::begin(bool dry_run, int limit) {
+std::string Reconciliation::begin(const steps::ReconcileOrder& wanted) {
     const auto number =
         fmt::format("{}-{:08x}", clock_.now_ms(), static_cast<std::uint32_t>(random_.next()));
-    NewInstance order = steps::reconcile_order(dry_run, limit, number);
+    NewInstance order = steps::reconcile_order(wanted, number);
     const std::lock_guard alone(beginning_);
     for (const auto& known : desk_.of_key(order.key)) {
         if (is_finished(known.state)) continue;

@@ -50,10 +50,10 @@ class Reconciliation {
     /// 200 with what was found and started; 202 {"instance"} when it takes longer; 502 when a
     /// provider refuses for good. An order of the same kind that is under way is joined, one that
     /// is stuck is resumed: no two run beside each other. Throws StoreError, InspectError.
-    Answer run(bool dry_run, int limit);
+    Answer run(const steps::ReconcileOrder& order);
 
   private:
-    std::string begin(bool dry_run, int limit);
+    std::string begin(const steps::ReconcileOrder& wanted);
     Answer wait_for(const std::string& id);
 
     Engine& engine_;

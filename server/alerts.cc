@@ -144,7 +144,7 @@ void Alerts::add_noted(Counts& counts) {
     const std::int64_t now_ms = sources_.clock.now_ms();
     std::erase_if(noted_, [&](const auto& each) {
         const auto& [kind, noted] = each;
-        const bool compared = kind == TroubleKind::missed || kind == TroubleKind::endpoint_disabled;
+        const bool compared = kind != TroubleKind::quarantined && kind != TroubleKind::conflict;
         return now_ms - noted.last_ms >= (compared ? compared_ms : noted_ms) ||
                now_ms < noted.last_ms;
     });

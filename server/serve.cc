@@ -76,7 +76,8 @@ EngineOptions engine_options(const Settings& settings, Log& log, Metrics& metric
 std::vector<Schedule> schedules(const Settings& settings) {
     std::vector<Schedule> all;
     if (settings.reconcile != Reconcile::off)
-        all.push_back(steps::reconcile_schedule(settings.reconcile == Reconcile::look,
+        all.push_back(steps::reconcile_schedule({.dry_run = settings.reconcile == Reconcile::look,
+                                                 .quiet = settings.reconcile == Reconcile::quiet},
                                                 settings.reconcile_at, settings.time_zone));
     if (settings.missed_events)
         all.push_back(steps::missed_events_schedule(settings.missed_events_at, settings.time_zone));
@@ -97,8 +98,12 @@ void tell(Log& log, Alerts& alerts, const steps::Inbox::Found& found) {
                {"endpoints_disabled", found.endpoints_disabled}});
 }
 
-void tell(Log& log, const steps::InstanceDesk::Found& found) {
+void tell(Log& log, Alerts& alerts, const steps::InstanceDesk::Found& found) {
     const bool to_be_done = found.dry_run && found.missing > 0;
+    if (found.missing > 0)
+        alerts.note(found.dry_run ? steps::TroubleKind::without_account
+                                  : steps::TroubleKind::provisioned_late,
+                    static_cast<std::int64_t>(found.missing));
     const auto level = to_be_done || found.errors > 0 ? LogLevel::warn : LogLevel::info;
     const auto number = [](std::size_t count) { return static_cast<std::int64_t>(count); };
     std::vector<Field> fields = {{"instance", found.instance},
@@ -280,8 +285,9 @@ int serve(const Settings& settings, const std::vector<std::string>& warnings) {
     if (!settings.traces.base.empty())
         traces.emplace(settings.traces, Traces::Surroundings{outside.http, clock, log, metrics});
     Registry registry;
-    EngineDesk desk(settings.database, clock, [&log](const auto& found) { tell(log, found); });
     Alerts* told = nullptr;  // once the engine is there
+    EngineDesk desk(settings.database, clock,
+                    [&log, &told](const auto& found) { tell(log, *told, found); });
     EngineInbox inbox(settings.database, clock,
                       [&log, &told](const auto& found) { tell(log, *told, found); });
     register_workflows(registry, outside, {desk, inbox}, clock);

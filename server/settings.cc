@@ -34,10 +34,12 @@ bool begins_with(std::string_view text, std::string_view prefix) {
 using Reader = SettingsReader;
 
 void read_reconciliation(Reader& reader, Settings& settings) {
-    settings.reconcile = reader.choice<Reconcile>(
-        "STEPLOG_RECONCILE",
-        {{"look", Reconcile::look}, {"repair", Reconcile::repair}, {"off", Reconcile::off}},
-        Reconcile::look);
+    settings.reconcile = reader.choice<Reconcile>("STEPLOG_RECONCILE",
+                                                  {{"look", Reconcile::look},
+                                                   {"repair", Reconcile::repair},
+                                                   {"quiet", Reconcile::quiet},
+                                                   {"off", Reconcile::off}},
+                                                  Reconcile::look);
     settings.reconcile_at = reader.text("STEPLOG_RECONCILE_AT");
     reader.expect("STEPLOG_RECONCILE_AT", [&] { parse_cron(settings.reconcile_at); });
     settings.missed_events =
@@ -290,6 +292,7 @@ std::vector<std::string> describe(const Settings& settings) {
     add("STEPLOG_RETENTION", format_duration(settings.retention));
     add("STEPLOG_RECONCILE", settings.reconcile == Reconcile::off      ? "off"
                              : settings.reconcile == Reconcile::repair ? "repair"
+                             : settings.reconcile == Reconcile::quiet  ? "quiet"
                                                                        : "look");
     add("STEPLOG_RECONCILE_AT", settings.reconcile_at);
     add("STEPLOG_MISSED_EVENTS", settings.missed_events ? "take" : "off");

@@ -22,7 +22,7 @@ namespace steplog::server {
 enum class LogLevel { debug, info, warn, error };
 enum class LogFormat { json, text };
 enum class EmailBy { off, resend, smtp };
-enum class Reconcile { off, look, repair };
+enum class Reconcile { off, look, repair, quiet };
 
 /// Where spans are sent.
 struct TraceSettings {

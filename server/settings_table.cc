@@ -24,8 +24,8 @@ const std::vector<Variable>& variables() {
         {"STEPLOG_LEASE", "30s", "how long a silent worker keeps an instance"},
         {"STEPLOG_RETENTION", "30d", "finished instances are deleted after this"},
         {"STEPLOG_RECONCILE", "look",
-         "on a schedule: look for paying customers without an account, repair (provision them), or "
-         "off"},
+         "on a schedule: look for paying customers without an account, repair (provision them), "
+         "quiet (the same without e-mails), or off"},
         {"STEPLOG_RECONCILE_AT", "0 9 * * *", "when: a cron expression, or @hourly, @daily, …"},
         {"STEPLOG_MISSED_EVENTS", "take",
          "on a schedule: compare Stripe's list of events with the inbox, and take in what was not "

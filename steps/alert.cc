@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -20,7 +21,9 @@ constexpr std::array kind_words = {std::pair(TroubleKind::stuck, "stuck"),
                                    std::pair(TroubleKind::conflict, "conflict"),
                                    std::pair(TroubleKind::store_paused, "store_paused"),
                                    std::pair(TroubleKind::missed, "missed"),
-                                   std::pair(TroubleKind::endpoint_disabled, "endpoint_disabled")};
+                                   std::pair(TroubleKind::endpoint_disabled, "endpoint_disabled"),
+                                   std::pair(TroubleKind::without_account, "without_account"),
+                                   std::pair(TroubleKind::provisioned_late, "provisioned_late")};
 constexpr std::array stage_words = {std::pair(AlertStage::begun, "begun"),
                                     std::pair(AlertStage::grown, "grown"),
                                     std::pair(AlertStage::over, "over")};
@@ -83,6 +86,16 @@ std::string headline_of_begun(const Alert& alert) {
         case TroubleKind::missed:
             return fmt::format("{} not delivered by Stripe; found in its list and taken in",
                                counted(alert.count, "event was", "events were"));
+        case TroubleKind::without_account:
+            return fmt::format(
+                "CRITICAL: USER NOT CREATED: the reconciliation found {} without an "
+                "account",
+                counted(alert.count, "paying customer", "paying customers"));
+        case TroubleKind::provisioned_late:
+            return fmt::format(
+                "the reconciliation found {} without an account, and has them "
+                "provisioned",
+                counted(alert.count, "paying customer", "paying customers"));
         case TroubleKind::endpoint_disabled:
             return "CRITICAL: Stripe has disabled the webhook endpoint: events come only by the "
                    "comparison with its list";
@@ -110,6 +123,10 @@ std::string headline_of_end(const Alert& alert) {
             return fmt::format("over{}: events are stored again", after);
         case TroubleKind::missed:
             return fmt::format("over{}: no more events that were not delivered", after);
+        case TroubleKind::without_account:
+            return fmt::format("over{}: no later reconciliation found any", after);
+        case TroubleKind::provisioned_late:
+            return fmt::format("over{}: nobody else was found since", after);
         case TroubleKind::endpoint_disabled:
             return fmt::format("over{}: the webhook endpoint is enabled", after);
     }
@@ -133,10 +150,11 @@ std::string Cause::id() const {
 
 Urgency urgency_of(const Alert& alert) {
     if (alert.stage == AlertStage::over) return Urgency::info;
-    const bool can_wait = alert.cause.kind == TroubleKind::quarantined ||
-                          alert.cause.kind == TroubleKind::conflict ||
-                          alert.cause.kind == TroubleKind::missed;
-    return can_wait ? Urgency::warning : Urgency::critical;
+    constexpr std::array can_wait = {TroubleKind::quarantined, TroubleKind::conflict,
+                                     TroubleKind::missed, TroubleKind::provisioned_late};
+    const bool waits =
+        std::find(can_wait.begin(), can_wait.end(), alert.cause.kind) != can_wait.end();
+    return waits ? Urgency::warning : Urgency::critical;
 }
 
 std::string headline(const Alert& alert) {
@@ -177,6 +195,13 @@ std::string advice(const Alert& alert) {
             return "Their customers are being provisioned. Look in Stripe's dashboard, under "
                    "webhooks, why they were not delivered; workflow-inspect list --workflow "
                    "find_missed_events names the comparison that has the list.";
+        case TroubleKind::without_account:
+            return "workflow-inspect list --workflow reconcile_accounts names the reconciliation, "
+                   "workflow-inspect show ID who they are. workflow-admin reconcile provisions "
+                   "them.";
+        case TroubleKind::provisioned_late:
+            return "workflow-inspect list --workflow reconcile_accounts names the reconciliation, "
+                   "workflow-inspect show ID who they are.";
         case TroubleKind::endpoint_disabled:
             return "Enable it in Stripe's dashboard, under webhooks. What is missed until then is "
                    "found by the comparison, later than it would have come.";

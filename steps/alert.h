@@ -11,14 +11,16 @@
 namespace steplog::steps {
 
 enum class TroubleKind {
-    stuck,             // instances wait for a person
-    provider_down,     // a provider's breaker is open
-    waiting,           // a paying customer has waited for an account for too long
-    quarantined,       // events were signed properly and could not be understood
-    conflict,          // an event id came again with another body
-    store_paused,      // events are answered 503
-    missed,            // Stripe's list has events that it did not deliver
-    endpoint_disabled  // Stripe sends nothing to an endpoint of ours any more
+    stuck,              // instances wait for a person
+    provider_down,      // a provider's breaker is open
+    waiting,            // a paying customer has waited for an account for too long
+    quarantined,        // events were signed properly and could not be understood
+    conflict,           // an event id came again with another body
+    store_paused,       // events are answered 503
+    missed,             // Stripe's list has events that it did not deliver
+    endpoint_disabled,  // Stripe sends nothing to an endpoint of ours any more
+    without_account,    // a reconciliation found paying customers without an account
+    provisioned_late    // … and has them provisioned
 };
 
 /// How a cause names the steps of a loop ("refund/re_1"), whose ends are ids: "refund/*".

@@ -52,6 +52,7 @@ Origin read_origin(Context& ctx, const Json& input) {
         origin.purchase.customer = text_at(input, {"customer"});
         origin.purchase.subscription = text_at(input, {"subscription"});
         origin.purchase.renewal = true;  // a safety net, like a renewal
+        origin.purchase.quiet = flag_at(input, {"quiet"}).value_or(false);
         return origin;
     }
     std::string why_not;
@@ -197,6 +198,8 @@ Json send_email(Context& ctx, const Purchase& purchase, const Account& account,
     std::string why_skipped;
     if (providers.email == nullptr)
         why_skipped = "e-mail is switched off";
+    else if (purchase.quiet)
+        why_skipped = "asked for without an e-mail";
     else if (purchase.renewal && !account.created)
         why_skipped = "a renewal of an existing account";
     else if (to.empty())

@@ -110,6 +110,7 @@ void to_json(Json& json, const Purchase& purchase) {
             {"renewal", purchase.renewal},
             {"not_due", purchase.not_due}};
     if (!purchase.language.empty()) json["language"] = purchase.language;
+    if (purchase.quiet) json["quiet"] = true;
 }
 
 void from_json(const Json& json, Purchase& purchase) {
@@ -127,7 +128,8 @@ void from_json(const Json& json, Purchase& purchase) {
     json.at("billing_reason").get_to(purchase.billing_reason);
     json.at("renewal").get_to(purchase.renewal);
     json.at("not_due").get_to(purchase.not_due);
-    purchase.language = text_at(json, {"language"});  // logs of older versions have none
+    purchase.language = text_at(json, {"language"});  // logs of older versions have neither
+    purchase.quiet = flag_at(json, {"quiet"}).value_or(false);
 }
 
 Purchase purchase_of(EventKind kind, const Json& object, bool livemode,

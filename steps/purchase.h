@@ -25,6 +25,7 @@ struct Purchase {
     std::string language;        // a language tag ("de-AT"), "" where nothing says which
     std::string billing_reason;  // of an invoice
     bool renewal = false;        // provisions and links as a safety net; mails only a new account
+    bool quiet = false;          // whoever had it provisioned asked for no e-mail
     std::string not_due;         // "" or why this object, as it is now, starts nothing
 };
 void to_json(Json& json, const Purchase& purchase);

@@ -41,8 +41,8 @@ Json complaint(const std::string& customer, const std::string& error) {
 }
 
 /// What was asked for, and what the pages so far have said.
-struct Order {
-    bool dry_run = true;
+struct Progress {
+    bool dry_run = true, quiet = false;
     int limit = 0;
     std::string after;           // the last subscription seen
     std::set<std::string> seen;  // customers
@@ -52,7 +52,7 @@ void append_all(Json& to, const Json& from) {
     for (const Json& element : from) to.push_back(element);
 }
 
-SubscriptionPage read_page(const Order& order, const StripeClient& stripe, const Call& call) {
+SubscriptionPage read_page(const Progress& order, const StripeClient& stripe, const Call& call) {
     try {
         return stripe.list_subscriptions(order.after, page_size, call);
     } catch (const RetryableError& error) {
@@ -62,7 +62,7 @@ SubscriptionPage read_page(const Order& order, const StripeClient& stripe, const
 }
 
 /// The customers of a page that were not looked at yet, at most as many as the order has left.
-std::vector<Candidate> candidates_of(const SubscriptionPage& page, const Order& order,
+std::vector<Candidate> candidates_of(const SubscriptionPage& page, const Progress& order,
                                      const StripeClient& stripe, const Call& call, Json& errors) {
     std::vector<Candidate> candidates;
     std::set<std::string> seen = order.seen;
@@ -151,7 +151,7 @@ Json decide(const Candidate& candidate, InstanceDesk& desk) {
 }
 
 /// A page looked at: {"customers","missing","errors","plans","next"}. Changes nothing.
-Json check_page(const Order& order, Providers& providers, InstanceDesk& desk, const Call& call) {
+Json check_page(const Progress& order, Providers& providers, InstanceDesk& desk, const Call& call) {
     Json result = {{"customers", Json::array()},
                    {"missing", Json::array()},
                    {"errors", Json::array()},
@@ -167,6 +167,7 @@ Json check_page(const Order& order, Providers& providers, InstanceDesk& desk, co
         plan["customer"] = candidate.customer;
         plan["subscription"] = candidate.subscription;
         plan["livemode"] = candidate.livemode;
+        if (order.quiet) plan["quiet"] = true;
         result["plans"].push_back(std::move(plan));
     }
     if (page.has_more && !page.subscriptions.empty())
@@ -184,9 +185,9 @@ Json carry_out(const Json& plans, const std::string& actor, InstanceDesk& desk) 
     for (const Json& plan : plans) {
         const std::string customer = text_at(plan, {"customer"});
         if (plan.contains("start")) {
-            NewInstance instance =
-                reconcile_instance(flag_at(plan, {"livemode"}).value_or(false), "", customer,
-                                   text_at(plan, {"subscription"}));
+            NewInstance instance = reconcile_instance(flag_at(plan, {"livemode"}).value_or(false),
+                                                      "", customer, text_at(plan, {"subscription"}),
+                                                      flag_at(plan, {"quiet"}).value_or(false));
             instance.id = text_at(plan, {"start"});
             desk.start(std::move(instance));
             done["started"].push_back(plan["start"]);
@@ -218,8 +219,9 @@ Json waiting_for_room(F&& work) {
 }
 
 Json reconcile(Context& ctx, const Json& input, Providers& providers, InstanceDesk& desk) {
-    Order order;
+    Progress order;
     order.dry_run = flag_at(input, {"dryRun"}).value_or(true);
+    order.quiet = flag_at(input, {"quiet"}).value_or(false);
     const Json& limit = value_at(input, {"limit"});
     order.limit = limit.is_number_integer() ? limit.get<int>() : 0;
     Json output = {{"dryRun", order.dry_run},  {"checked", 0},
@@ -257,29 +259,41 @@ Json reconcile(Context& ctx, const Json& input, Providers& providers, InstanceDe
     return output;
 }
 
-const char* kind_of(bool dry_run) { return dry_run ? "look" : "repair"; }
+const char* kind_of(const ReconcileOrder& order) {
+    if (order.dry_run) return "look";
+    return order.quiet ? "quiet" : "repair";
+}
 
-std::string key_of(bool dry_run) { return fmt::format("reconcile_accounts:{}", kind_of(dry_run)); }
+std::string key_of(const ReconcileOrder& order) {
+    return fmt::format("reconcile_accounts:{}", kind_of(order));
+}
+
+Json input_of(const ReconcileOrder& order) {
+    Json input = {{"dryRun", order.dry_run}, {"limit", order.limit}};
+    if (order.quiet) input["quiet"] = true;
+    return input;
+}
 
 }  // namespace
 
-Schedule reconcile_schedule(bool dry_run, const std::string& cron, const std::string& time_zone) {
+Schedule reconcile_schedule(const ReconcileOrder& order, const std::string& cron,
+                            const std::string& time_zone) {
     return {.name = "reconcile",
             .workflow = "reconcile_accounts",
             .cron = cron,
             .time_zone = time_zone,
             .overlap = Overlap::skip,
-            .key = key_of(dry_run),
+            .key = key_of(order),
             .on_stuck = OnStuck::release_key,
-            .input = {{"dryRun", dry_run}, {"limit", reconcile_limit_max}}};
+            .input = input_of(order)};
 }
 
-NewInstance reconcile_order(bool dry_run, int limit, const std::string& number) {
-    return {.id = fmt::format("reconcile_accounts/{}/{}", kind_of(dry_run), number),
+NewInstance reconcile_order(const ReconcileOrder& order, const std::string& number) {
+    return {.id = fmt::format("reconcile_accounts/{}/{}", kind_of(order), number),
             .workflow = "reconcile_accounts",
-            .key = key_of(dry_run),
+            .key = key_of(order),
             .on_stuck = OnStuck::release_key,
-            .input = dump_json({{"dryRun", dry_run}, {"limit", limit}})};
+            .input = dump_json(input_of(order))};
 }
 
 void register_reconcile_accounts(Registry& registry, Providers& providers, InstanceDesk& desk) {

@@ -44,14 +44,22 @@ class InstanceDesk {
 
 inline constexpr int reconcile_limit_max = 50'000;
 
-/// An order to look at the newest `limit` customers with a live subscription (active, trialing, or
-/// past_due: their purchase still stands). `number` tells one order from the next. Orders of the
-/// same kind have the same key, however many they look at.
-NewInstance reconcile_order(bool dry_run, int limit, const std::string& number);
+/// To look at the newest `limit` customers with a live subscription (active, trialing, or past_due:
+/// their purchase still stands), and to provision those who have no account.
+struct ReconcileOrder {
+    bool dry_run = false;             // only look
+    int limit = reconcile_limit_max;  // 1 to that
+    bool quiet = false;               // send no e-mail
+};
+
+/// `number` tells one order from the next. Orders of the same kind (look, repair, quiet) have the
+/// same key, however many they look at.
+NewInstance reconcile_order(const ReconcileOrder& order, const std::string& number);
 
 /// Such orders at the times of `cron`. They share the key with all others of their kind: none runs
 /// beside another, and a time at which one is under way is left out.
-Schedule reconcile_schedule(bool dry_run, const std::string& cron, const std::string& time_zone);
+Schedule reconcile_schedule(const ReconcileOrder& order, const std::string& cron,
+                            const std::string& time_zone);
 
 /// Adds "reconcile_accounts" version 1. Its input is what reconcile_order makes. Its output:
 /// {"dryRun","checked","missing":[{"customerId","email","subscriptionId","subscriptionStatus"}],

@@ -265,12 +265,14 @@ Intake intake(std::string_view raw_body, const RoutingPolicy& policy) {
 }
 
 NewInstance reconcile_instance(bool livemode, const std::string& account,
-                               const std::string& customer, const std::string& subscription) {
-    const Json input = {{"object", "steplog.reconcile"},
-                        {"livemode", livemode},
-                        {"account", account},
-                        {"customer", customer},
-                        {"subscription", subscription}};
+                               const std::string& customer, const std::string& subscription,
+                               bool quiet) {
+    Json input = {{"object", "steplog.reconcile"},
+                  {"livemode", livemode},
+                  {"account", account},
+                  {"customer", customer},
+                  {"subscription", subscription}};
+    if (quiet) input["quiet"] = true;
     return {.id = fmt::format("provision_customer/reconcile/{}/{}", customer, subscription),
             .workflow = "provision_customer",
             .key = customer_key(livemode, account, customer),

@@ -77,9 +77,10 @@ Intake intake(std::string_view raw_body, const RoutingPolicy& policy);
 std::string customer_key(bool livemode, const std::string& account, const std::string& who);
 
 /// Starts provision_customer for a customer without an event, as a reconciliation does. Its id is
-/// "provision_customer/reconcile/<customer>/<subscription>"; it mails only if it creates the
-/// account.
+/// "provision_customer/reconcile/<customer>/<subscription>"; unless quiet it mails if it creates
+/// the account.
 NewInstance reconcile_instance(bool livemode, const std::string& account,
-                               const std::string& customer, const std::string& subscription);
+                               const std::string& customer, const std::string& subscription,
+                               bool quiet = false);
 
 }  // namespace steplog::steps

@@ -63,6 +63,16 @@ TEST_F(ReconcileTest, ProvisionsWhoIsMissingOnce) {
     EXPECT_EQ(world.emails().size(), 2U);
 }
 
+TEST_F(ReconcileTest, SendsNoMailWhenAskedToBeQuiet) {
+    const auto missing = unheard("missing@example.org");
+    const Json done = ask(post("/api/admin/fix-missing-clerk-accounts", {{"quiet", "true"}}), 200);
+    EXPECT_THAT(done["started"], ElementsAre(id_of(missing)));
+    run();
+    EXPECT_EQ(world.users().size(), 1U);
+    EXPECT_NE(metadata_user(missing.customer), "");
+    EXPECT_EQ(world.emails().size(), 0U);
+}
+
 TEST_F(ReconcileTest, LinksAnAccountThatIsThereAndSendsItNoMail) {
     const auto missing = unheard("early@example.org");
     world.add_user({.email = "early@example.org"});
@@ -131,7 +141,7 @@ TEST_F(ReconcileTest, LooksOnASchedule) {
     std::vector<steps::InstanceDesk::Found> told;
     on_found = [&](const auto& found) { told.push_back(found); };
     unheard("missing@example.org");
-    engine->schedule({steps::reconcile_schedule(true, "0 9 * * *", "Europe/Berlin")});
+    engine->schedule({steps::reconcile_schedule({.dry_run = true}, "0 9 * * *", "Europe/Berlin")});
     clock.set_ms(engine->next_due_ms().value());
     engine->run_until_idle();
     ASSERT_THAT(told, SizeIs(1));
@@ -145,7 +155,7 @@ TEST_F(ReconcileTest, LooksOnASchedule) {
 
 TEST_F(ReconcileTest, RepairsOnASchedule) {
     unheard("missing@example.org");
-    engine->schedule({steps::reconcile_schedule(false, "0 9 * * *", "UTC")});
+    engine->schedule({steps::reconcile_schedule({}, "0 9 * * *", "UTC")});
     clock.set_ms(engine->next_due_ms().value());
     run();
     EXPECT_THAT(world.users(), SizeIs(1));
@@ -154,10 +164,10 @@ TEST_F(ReconcileTest, RepairsOnASchedule) {
 
 TEST_F(ReconcileTest, NeverLooksOnAScheduleBesideAnOrderThatIsUnderWay) {
     unheard("missing@example.org");
-    engine->schedule({steps::reconcile_schedule(true, "0 9 * * *", "UTC")});
+    engine->schedule({steps::reconcile_schedule({.dry_run = true}, "0 9 * * *", "UTC")});
     clock.set_ms(engine->next_due_ms().value());
     // Claimed in one go: the order by hand is under way when nine o'clock is decided about.
-    desk.start(steps::reconcile_order(true, 10, "by_hand"));
+    desk.start(steps::reconcile_order({.dry_run = true, .limit = 10}, "by_hand"));
     store->claim({.limit = 9}).get();
     EXPECT_EQ(sql("SELECT group_concat(id) FROM instances"), "reconcile_accounts/look/by_hand");
     EXPECT_EQ(sql("SELECT skipped FROM schedules"), "1");
@@ -165,7 +175,7 @@ TEST_F(ReconcileTest, NeverLooksOnAScheduleBesideAnOrderThatIsUnderWay) {
     engine->schedule({});
     begin();
     engine->run_until_idle();
-    engine->schedule({steps::reconcile_schedule(true, "0 9 * * *", "UTC")});
+    engine->schedule({steps::reconcile_schedule({.dry_run = true}, "0 9 * * *", "UTC")});
     const auto triggered =
         store->change_schedule({.kind = ScheduleChange::Kind::trigger, .name = "reconcile"}).get();
     reconcile(true, 10);

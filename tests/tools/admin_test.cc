@@ -13,6 +13,7 @@ namespace steplog::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class AdminProgram : public ::testing::Test {
   protected:
@@ -38,6 +39,23 @@ class AdminProgram : public ::testing::Test {
 
     Shop shop;
 };
+
+TEST_F(AdminProgram, HasCustomersReconciledOnceAServerStarts) {
+    shop.close();
+    const Finished begun = admin({"reconcile", "--dry-run", "--limit", "10"});
+    EXPECT_EQ(begun.exit.code, 0) << begun.errors;
+    EXPECT_THAT(begun.output, StartsWith("started reconcile_accounts/look/"));
+    const Finished again = admin({"reconcile", "--dry-run"});
+    EXPECT_EQ(again.exit.code, 0) << again.errors;
+    EXPECT_THAT(again.output, StartsWith("under way: reconcile_accounts/look/"));
+    const Json quiet = json({"reconcile", "--quiet"});
+    EXPECT_EQ(quiet.value("started", false), true);
+    EXPECT_THAT(quiet.value("instance", ""), StartsWith("reconcile_accounts/quiet/"));
+    EXPECT_EQ(shop.house.sql("SELECT group_concat(key) FROM instances WHERE "
+                             "workflow='reconcile_accounts'"),
+              "reconcile_accounts:look,reconcile_accounts:quiet");
+    EXPECT_EQ(admin({"reconcile", "--quiet", "--dry-run"}).exit.code, 2);
+}
 
 // The shop's instances ended long before this test runs: anything is older than an hour.
 

@@ -127,6 +127,7 @@ int run(int argc, char** argv) {
     add_pause(app, admin);
     add_edit(app, admin);
     add_fork(app, admin);
+    add_reconcile(app, admin);
     return run_program(admin_program, app, argc, argv, [&] {
         check_database_name(admin.common.database);
         return admin.chosen();

@@ -61,5 +61,6 @@ void add_schedule(CLI::App& app, Admin& admin);
 void add_pause(CLI::App& app, Admin& admin);
 void add_edit(CLI::App& app, Admin& admin);
 void add_fork(CLI::App& app, Admin& admin);
+void add_reconcile(CLI::App& app, Admin& admin);
 
 }  // namespace steplog::tools
