@@ -53,7 +53,7 @@ std::string encoded_words(std::string_view text) {
     return words;
 }
 
-std::string_view trimmed(std::string_view text) {
+std::string_view without_edges(std::string_view text) {
     const std::size_t first = text.find_first_not_of(" \t");
     if (first == std::string_view::npos) return {};
     return text.substr(first, text.find_last_not_of(" \t") - first + 1);
@@ -86,16 +86,16 @@ std::string phrase(const std::string& name) {
 }  // namespace
 
 Mailbox parse_mailbox(std::string_view text) {
-    text = trimmed(text);
+    text = without_edges(text);
     const std::size_t open = text.rfind('<');
     if (!text.ends_with('>') || open == std::string_view::npos) return {"", std::string(text)};
-    return {unquoted(trimmed(text.substr(0, open))),
+    return {unquoted(without_edges(text.substr(0, open))),
             std::string(text.substr(open + 1, text.size() - open - 2))};
 }
 
 std::string header_text(std::string_view text) {
     const bool plain = is_printable_ascii(text) && text.size() <= plain_max &&
-                       text.find("=?") == std::string_view::npos && trimmed(text) == text;
+                       text.find("=?") == std::string_view::npos && without_edges(text) == text;
     return plain ? std::string(text) : encoded_words(as_utf8(text));
 }
 

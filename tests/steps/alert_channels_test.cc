@@ -231,7 +231,7 @@ TEST(WebAddressText, KeepsPathAndQuery) {
         EXPECT_THROW(parse_web_address(wrong), std::invalid_argument) << wrong;
 }
 
-class Mailbox : public EmailSender {
+class KeptMails : public EmailSender {
   public:
     std::string send(const Json& message, const Call& call) override {
         messages.push_back(message);
@@ -245,7 +245,7 @@ class Mailbox : public EmailSender {
 };
 
 TEST(AlertEmailChannel, MailsUnderTheKeyOfTheTelling) {
-    Mailbox mailbox;
+    KeptMails mailbox;
     alert_email(mailbox, "Acme <a@acme.example>", "ops@acme.example")->tell(stuck, "key", {});
     EXPECT_EQ(mailbox.keys.at(0), "key");
     const Json& message = mailbox.messages.at(0);
