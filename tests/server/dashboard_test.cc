@@ -121,7 +121,7 @@ TEST_F(DashboardTest, TakesOneCookieOfItsNameOnly) {
     BrowserSaid among = browser;
     among.cookie = "a=b; " + browser.cookie + "; c=d";
     EXPECT_EQ(look(among), 200);
-    for (const std::string cookie :
+    for (const std::string& cookie :
          {browser.cookie + "; " + browser.cookie, "steplog_session=; " + browser.cookie + "x",
           std::string("steplog_session"), "x" + browser.cookie,
           std::string("steplog_session=%00")}) {
