@@ -28,7 +28,7 @@ void note(Check& check, std::string what) {
         check.examples.push_back(printable(redact_text(what)));
 }
 
-using Question = std::function<void(Statements&, Payloads&, Check&)>;
+using Question = std::function<void(SqliteStatements&, Payloads&, Check&)>;
 
 struct Promise {
     const char* name;
@@ -38,7 +38,7 @@ struct Promise {
 
 // What `sql` returns is what is broken: one text a row.
 Question none_of(const char* sql, const char* counted) {
-    return [sql, counted](Statements& statements, Payloads&, Check& check) {
+    return [sql, counted](SqliteStatements& statements, Payloads&, Check& check) {
         {
             Query count(statements, counted);
             if (count.next()) check.looked_at = count.integer(0);
@@ -54,7 +54,7 @@ constexpr const char* count_events = "SELECT count(*) FROM events";
 constexpr const char* count_schedules = "SELECT count(*) FROM schedules";
 constexpr const char* count_once = "SELECT count(*) FROM once_keys";
 
-void ask_sqlite(Statements& statements, Payloads&, Check& check) {
+void ask_sqlite(SqliteStatements& statements, Payloads&, Check& check) {
     Query read(statements, "PRAGMA integrity_check(20)");
     while (read.next()) {
         ++check.looked_at;
@@ -62,7 +62,7 @@ void ask_sqlite(Statements& statements, Payloads&, Check& check) {
     }
 }
 
-void ask_foreign_keys(Statements& statements, Payloads&, Check& check) {
+void ask_foreign_keys(SqliteStatements& statements, Payloads&, Check& check) {
     Query read(statements, "PRAGMA foreign_key_check");
     while (read.next())
         note(check, fmt::format("row {} of {} refers to a row of {} that is not there",
@@ -70,7 +70,7 @@ void ask_foreign_keys(Statements& statements, Payloads&, Check& check) {
 }
 
 // What SQLite does not say: it takes the first damaged frame for the end of the log.
-void ask_wal(Statements& statements, Payloads&, Check& check) {
+void ask_wal(SqliteStatements& statements, Payloads&, Check& check) {
     const char* file = sqlite3_db_filename(statements.database().getHandle(), "main");
     if (!file) return;
     ++check.looked_at;
@@ -81,7 +81,7 @@ void ask_wal(Statements& statements, Payloads&, Check& check) {
                             damage->frame, damage->commits_behind));
 }
 
-std::set<std::string> schema_of(Statements& statements) {
+std::set<std::string> schema_of(SqliteStatements& statements) {
     std::set<std::string> schema;
     Query read(statements,
                "SELECT type||' '||name||': '||coalesce(sql,'') FROM sqlite_schema "
@@ -97,9 +97,9 @@ SQLite::Database database_as_migrated() {
 }
 
 // Constraints, unique indexes and triggers are half of the promises: they must all be there.
-void ask_schema(Statements& statements, Payloads&, Check& check) {
+void ask_schema(SqliteStatements& statements, Payloads&, Check& check) {
     SQLite::Database fresh = database_as_migrated();
-    Statements fresh_statements(fresh);
+    SqliteStatements fresh_statements(fresh);
     const auto wanted = schema_of(fresh_statements), found = schema_of(statements);
     check.looked_at = static_cast<std::int64_t>(wanted.size());
     const auto named = [](const std::string& line) { return line.substr(0, line.find(": ")); };
@@ -109,8 +109,9 @@ void ask_schema(Statements& statements, Payloads&, Check& check) {
         if (!wanted.contains(line)) note(check, named(line) + " is not Steplog's");
 }
 
-void ask_constraints_of(Statements& statements, const std::string& table, const std::string& key,
-                        const std::vector<std::string>& constraints, Check& check) {
+void ask_constraints_of(SqliteStatements& statements, const std::string& table,
+                        const std::string& key, const std::vector<std::string>& constraints,
+                        Check& check) {
     const std::string all = fmt::format("{}", fmt::join(constraints, " AND "));
     const std::string each = fmt::format("NOT {}", fmt::join(constraints, ", NOT "));
     SQLite::Statement contradicting(
@@ -125,9 +126,9 @@ void ask_constraints_of(Statements& statements, const std::string& table, const 
 
 // SQLite does not read them where it cannot write, so its integrity_check does not ask for them
 // here. They are asked as the migrations have them, whatever the file says that they are.
-void ask_constraints(Statements& statements, Payloads&, Check& check) {
+void ask_constraints(SqliteStatements& statements, Payloads&, Check& check) {
     SQLite::Database fresh = database_as_migrated();
-    Statements fresh_statements(fresh);
+    SqliteStatements fresh_statements(fresh);
     Query tables(fresh_statements,
                  "SELECT name, sql, (SELECT name FROM pragma_table_info(s.name) WHERE pk=1) "
                  "FROM sqlite_schema s WHERE type='table'");
@@ -139,7 +140,7 @@ void ask_constraints(Statements& statements, Payloads&, Check& check) {
     }
 }
 
-void ask_chains(Statements& statements, Payloads& payloads, Check& check) {
+void ask_chains(SqliteStatements& statements, Payloads& payloads, Check& check) {
     const auto secret = rows::payload_hash_key(statements);
     if (!secret)
         return note(check, "the database's payload_hash_key is missing: nothing can be verified");
@@ -184,7 +185,7 @@ void ask_chains(Statements& statements, Payloads& payloads, Check& check) {
     }
 }
 
-void ask_event_bodies(Statements& statements, Payloads& payloads, Check& check) {
+void ask_event_bodies(SqliteStatements& statements, Payloads& payloads, Check& check) {
     const auto secret = rows::payload_hash_key(statements);
     if (!secret) return note(check, "the database's payload_hash_key is missing");
     Query read(statements,
@@ -198,7 +199,7 @@ void ask_event_bodies(Statements& statements, Payloads& payloads, Check& check) 
     }
 }
 
-void ask_once_records(Statements& statements, Payloads& payloads, Check& check) {
+void ask_once_records(SqliteStatements& statements, Payloads& payloads, Check& check) {
     const auto secret = rows::payload_hash_key(statements);
     if (!secret) return note(check, "the database's payload_hash_key is missing");
     if (once_records_are_unsealed(statements)) return;  // the server is about to
@@ -344,7 +345,7 @@ std::vector<Promise> promises() {
     };
 }
 
-std::optional<std::string> legible_meta(Statements& statements, const char* name) {
+std::optional<std::string> legible_meta(SqliteStatements& statements, const char* name) {
     try {
         Query read(statements, "SELECT value FROM meta WHERE name=?", name);
         return read.next() ? std::optional(read.text(0)) : std::nullopt;
@@ -353,17 +354,17 @@ std::optional<std::string> legible_meta(Statements& statements, const char* name
     }
 }
 
-std::optional<BackupMark> backup_mark_of(Statements& statements) {
+std::optional<BackupMark> backup_mark_of(SqliteStatements& statements) {
     const auto text = legible_meta(statements, "backup");
     return text ? parse_backup_mark(*text) : std::nullopt;
 }
 
-std::vector<Restore> restores_of(Statements& statements) {
+std::vector<Restore> restores_of(SqliteStatements& statements) {
     const auto text = legible_meta(statements, "restores");
     return text ? parse_restores(*text).value_or(std::vector<Restore>()) : std::vector<Restore>();
 }
 
-Check ask(Statements& statements, Payloads& payloads, const Promise& promise) {
+Check ask(SqliteStatements& statements, Payloads& payloads, const Promise& promise) {
     Check check;
     check.name = promise.name;
     check.promise = promise.text;
@@ -388,7 +389,7 @@ bool CheckReport::holds() const {
 CheckReport Inspector::check() {
     const auto begun = std::chrono::steady_clock::now();
     CheckReport report = file_->read(
-        [&](Statements& statements) {
+        [&](SqliteStatements& statements) {
             CheckReport all;
             Payloads payloads(statements, keys_);
             all.backup = backup_mark_of(statements);

@@ -126,7 +126,7 @@ void ReadOnlyDatabase::open_if_closed() {
                       (vfs_.empty() ? SQLITE_OPEN_NOFOLLOW : 0) | SQLITE_OPEN_EXRESCODE;
     database_ =
         std::make_unique<SQLite::Database>(as_uri(path_, immutable_), flags, reader_busy_ms, vfs_);
-    statements_ = std::make_unique<Statements>(*database_);
+    statements_ = std::make_unique<SqliteStatements>(*database_);
     sqlite3* handle = database_->getHandle();
     sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);

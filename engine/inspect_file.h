@@ -13,7 +13,7 @@
 #include <string>
 
 #include "engine/errors.h"
-#include "engine/statements.h"
+#include "engine/sqlite_connection.h"
 #include "engine/types.h"
 
 namespace steplog {
@@ -87,7 +87,7 @@ class ReadOnlyDatabase {
     struct stat as_opened_ {};
     std::optional<std::chrono::steady_clock::time_point> deadline_;
     std::unique_ptr<SQLite::Database> database_;
-    std::unique_ptr<Statements> statements_;
+    std::unique_ptr<SqliteStatements> statements_;
 };
 
 }  // namespace steplog

@@ -31,11 +31,12 @@ std::optional<Hash> maybe_hash(const Query& query, int column) {
 
 // False when what it names cannot be read.
 bool hash_payload(Statements& statements, Payloads& payloads, const Hash& secret,
-                  std::int64_t rowid, const std::optional<std::int64_t>& payload, const char* sql) {
+                  const std::string& key, const std::optional<std::int64_t>& payload,
+                  const char* sql) {
     if (!payload) return true;
     const Payloads::Body body = payloads.read(payload);
     if (body.damaged || body.sealed || body.missing) return false;
-    if (body.text) Query(statements, sql, keyed_hash(secret, *body.text), rowid).run();
+    if (body.text) Query(statements, sql, keyed_hash(secret, *body.text), key).run();
     return true;
 }
 
@@ -86,22 +87,20 @@ bool once_records_are_unsealed(Statements& statements) {
 
 void seal_unsealed_once_records(Statements& statements, Payloads& payloads, const Hash& secret) {
     struct Remembered {
-        std::int64_t rowid;
         std::string key;
         std::optional<std::int64_t> request, result;
     };
     std::vector<Remembered> rows;
     {
-        Query read(statements, "SELECT rowid, key, request, result FROM once_keys");
+        Query read(statements, "SELECT key, request, result FROM once_keys");
         while (read.next())
-            rows.push_back(
-                {read.integer(0), read.text(1), read.maybe_integer(2), read.maybe_integer(3)});
+            rows.push_back({read.text(0), read.maybe_integer(1), read.maybe_integer(2)});
     }
     for (const Remembered& row : rows)
-        if (hash_payload(statements, payloads, secret, row.rowid, row.request,
-                         "UPDATE once_keys SET request_hash=? WHERE rowid=?") &&
-            hash_payload(statements, payloads, secret, row.rowid, row.result,
-                         "UPDATE once_keys SET result_hash=? WHERE rowid=?"))
+        if (hash_payload(statements, payloads, secret, row.key, row.request,
+                         "UPDATE once_keys SET request_hash=? WHERE key=?") &&
+            hash_payload(statements, payloads, secret, row.key, row.result,
+                         "UPDATE once_keys SET result_hash=? WHERE key=?"))
             seal_once_record(statements, secret, row.key);
     Query(statements, "DELETE FROM meta WHERE name=?", unsealed).run();
 }

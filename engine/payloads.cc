@@ -38,8 +38,8 @@ std::string Payloads::wrap(const SecretKey& data_key, std::int64_t id) const {
 void Payloads::require_keys(const std::string& database) {
     Query wrapped(
         statements_,
-        "SELECT wrapping_key_id, min(id), wrapped_key FROM data_keys WHERE wrapped_key IS "
-        "NOT NULL GROUP BY wrapping_key_id");
+        "SELECT wrapping_key_id, id, wrapped_key FROM data_keys WHERE id IN (SELECT min(id) FROM "
+        "data_keys WHERE wrapped_key IS NOT NULL GROUP BY wrapping_key_id)");
     while (wrapped.next()) {
         const std::string id = wrapped.text(0);
         const MasterKey* key = master(id);
@@ -95,11 +95,8 @@ std::optional<std::int64_t> Payloads::write(const std::optional<std::string>& bo
                                             std::optional<std::int64_t> data_key) {
     if (!body) return std::nullopt;
     std::string sealed;
-    std::optional<std::int64_t> id;
+    const std::int64_t id = draw_number();
     if (data_key) {
-        // The number is part of what is sealed, so it is drawn first; there is one writer.
-        Query last(statements_, "SELECT max(id) FROM payloads");
-        id = last.next() ? last.integer(0) + 1 : 1;
         Query wrapped(statements_, "SELECT wrapped_key, wrapping_key_id FROM data_keys WHERE id=?",
                       *data_key);
         const MasterKey* key = wrapped.next() ? master(wrapped.text(1)) : nullptr;
@@ -110,21 +107,27 @@ std::optional<std::int64_t> Payloads::write(const std::optional<std::string>& bo
             throw StoreError(
                 StoreError::Kind::constraint,
                 "the data key that this payload belongs to was destroyed or is damaged");
-        sealed = seal(*opened, payload_context(*id, *data_key), *body);
+        sealed = seal(*opened, payload_context(id, *data_key), *body);
     }
     const std::string& bytes = data_key ? sealed : *body;
-    SQLite::Statement& insert =
-        statements_.prepared("INSERT INTO payloads(id,data_key_id,body) VALUES (?,?,?)");
-    insert.tryReset();
-    if (data_key) {
-        insert.bind(1, *id);
-        insert.bind(2, *data_key);
+    Query(statements_, "INSERT INTO payloads(id,data_key_id,body) VALUES (?,?,?)", id, data_key,
+          BorrowedBlob{bytes})
+        .run();
+    return id;
+}
+
+// A number is part of what is sealed under it, so it is drawn first. Read once: nobody else writes
+// meanwhile, and numbers that a transaction took and did not keep are no loss.
+std::int64_t Payloads::draw_number() {
+    if (last_number_ == 0) {
+        Query last(statements_, "SELECT max(id) FROM payloads");
+        last_number_ = last.next() ? last.integer(0) : 0;
     }
-    insert.bindNoCopy(3, bytes.data(), static_cast<int>(bytes.size()));
-    insert.exec();
-    insert.tryReset();
-    insert.clearBindings();
-    return statements_.database().getLastInsertRowid();
+    if (last_number_ == INT64_MAX)
+        throw StoreError(StoreError::Kind::constraint,
+                         "a stored payload has the last of all numbers: the database is damaged, "
+                         "restore a backup");
+    return ++last_number_;
 }
 
 Payloads::Body Payloads::read(std::optional<std::int64_t> id) {

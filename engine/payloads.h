@@ -49,9 +49,11 @@ class Payloads {
   private:
     const MasterKey* master(const std::string& id) const;
     std::string wrap(const SecretKey& data_key, std::int64_t id) const;
+    std::int64_t draw_number();
 
     Statements& statements_;
     const std::vector<MasterKey>& keys_;
+    std::int64_t last_number_ = 0;  // of payloads; 0: not read yet
 };
 
 }  // namespace steplog

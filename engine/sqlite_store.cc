@@ -11,8 +11,10 @@
 #include "engine/file_lock.h"
 #include "engine/group_commit.h"
 #include "engine/rfc3339.h"
+#include "engine/sqlite_connection.h"
 #include "engine/sqlite_file.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
+#include "engine/user_tables.h"
 
 namespace steplog {
 namespace {
@@ -63,7 +65,7 @@ std::unique_ptr<DiskReserve> reserve_for(const SqliteOptions& options,
     return reserve;
 }
 
-std::string told(const SqliteTransitions::Restored& restored) {
+std::string told(const Transitions::Restored& restored) {
     return fmt::format(
         "this database was restored from a backup taken at {}: what was done since then is looked "
         "up before anything is repeated, for {} unfinished instances and for events from before "
@@ -80,8 +82,15 @@ class SqliteStore final : public Store {
           reserve_(reserve_for(options_, path)),
           file_(path, options_.vfs, options_.synchronous, options_.create, sqlite_migrations(),
                 options_.wal_trust, options_.log_room_bytes),
-          transitions_(file_.database(), clock, file_.payload_hash_key(), options_.encryption_keys,
-                       options_.lease, options_.change_limit, options_.program) {
+          tables_(file_.database(), options_.change_limit),
+          connection_(file_.database()),
+          transitions_(
+              connection_, clock, file_.payload_hash_key(),
+              {.database = file_.database().getFilename(),
+               .keys = options_.encryption_keys,
+               .lease = options_.lease,
+               .make_change = [this](const Change& change) { return tables_.make(change); }}) {
+        take_over();
         if (options_.checkpoint_frames > 0) file_.checkpoint_every(options_.checkpoint_frames);
         if (lock_) {
             for (const auto& file :
@@ -302,6 +311,12 @@ class SqliteStore final : public Store {
     }
 
   private:
+    void take_over() {
+        SQLite::Transaction transaction(file_.database(), SQLite::TransactionBehavior::IMMEDIATE);
+        transitions_.take_ownership(options_.program);
+        transaction.commit();
+    }
+
     struct Sweep {
         bool rewrite = false;
         std::promise<bool> swept = {};
@@ -370,7 +385,9 @@ class SqliteStore final : public Store {
     std::unique_ptr<DiskReserve> reserve_;
     std::vector<FileIdentity> house_;
     SqliteFile file_;
-    SqliteTransitions transitions_;
+    UserTables tables_;
+    SqliteConnection connection_;
+    Transitions transitions_;
     std::mutex sweeps_mutex_;  // guards sweeps_
     std::vector<Sweep> sweeps_;
     std::unique_ptr<GroupCommit> commits_;

@@ -18,12 +18,15 @@ bool in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c =
 // only with an instance that is known.
 void find_by_name(Statements& statements, const std::string& name, bool is_customer,
                   Traces& traces) {
-    Query keyed(statements,
-                "SELECT seq FROM instances WHERE key=?1 OR substr(key, -length(?1)-1)=':'||?1",
-                name);
+    Query keyed(
+        statements,
+        "SELECT seq FROM instances WHERE key=?1 OR substr(key, length(key)-length(?1))=':'||?1",
+        name);
     while (keyed.next()) traces.instances.insert(keyed.integer(0));
-    Query named(statements, "SELECT seq FROM instances WHERE instr('/'||id||'/', '/'||?||'/')>0",
-                name);
+    Query named(
+        statements,
+        "SELECT seq FROM instances WHERE replace('/'||id||'/', '/'||?||'/', '')<>'/'||id||'/'",
+        name);
     while (named.next()) traces.instances.insert(named.integer(0));
     Query about(statements, "SELECT seq, instance FROM events WHERE subject=?", name);
     while (about.next()) {
@@ -32,9 +35,10 @@ void find_by_name(Statements& statements, const std::string& name, bool is_custo
         traces.events.insert(about.integer(0));
         if (instance) traces.instances.insert(*instance);
     }
-    Query once(statements,
-               "SELECT key FROM once_keys WHERE key=?1 OR substr(key, -length(?1)-1)='/'||?1",
-               name);
+    Query once(
+        statements,
+        "SELECT key FROM once_keys WHERE key=?1 OR substr(key, length(key)-length(?1))='/'||?1",
+        name);
     while (once.next()) traces.once_keys.insert(once.text(0));
 }
 
@@ -43,7 +47,7 @@ void find_by_name(Statements& statements, const std::string& name, bool is_custo
 void find_data_keys(Statements& statements, const std::string& subject, Traces& traces) {
     Query keys(statements,
                "SELECT id FROM data_keys WHERE wrapped_key IS NOT NULL AND (subject=?1 OR "
-               "substr(subject, -length(?1)-1)=':'||?1)",
+               "substr(subject, length(subject)-length(?1))=':'||?1)",
                subject);
     while (keys.next()) {
         traces.data_keys.insert(keys.integer(0));
@@ -148,29 +152,34 @@ void find_payloads(Statements& statements, Traces& traces) {
 // What else the customer's data keys have sealed is the customer's too, and could be read by nobody
 // once they are gone. Hardly ever anything: then, and only then, all logs are searched for it.
 void find_sealed(Statements& statements, Traces& traces) {
-    Json left = Json::array();
+    std::set<std::int64_t> left;
     for (const std::int64_t key : traces.data_keys) {
         Query sealed(statements, "SELECT id FROM payloads WHERE data_key_id=? AND body IS NOT NULL",
                      key);
         while (sealed.next())
-            if (!traces.payloads.contains(sealed.integer(0))) left.push_back(sealed.integer(0));
+            if (!traces.payloads.contains(sealed.integer(0))) left.insert(sealed.integer(0));
     }
     if (left.empty()) return;
-    const std::string ids = left.dump();
-    Query whose(statements,
-                "WITH sealed(id) AS (SELECT value FROM json_each(?)) SELECT instance FROM entries "
-                "WHERE payload IN sealed UNION SELECT seq FROM instances WHERE output_payload IN "
-                "sealed",
-                ids);
-    while (whose.next()) traces.instances.insert(whose.integer(0));
-    Query events(statements,
-                 "SELECT seq FROM events WHERE payload IN (SELECT value FROM json_each(?))", ids);
-    while (events.next()) traces.events.insert(events.integer(0));
-    Query once(statements,
-               "WITH sealed(id) AS (SELECT value FROM json_each(?)) SELECT key FROM once_keys "
-               "WHERE request IN sealed OR result IN sealed",
-               ids);
-    while (once.next()) traces.once_keys.insert(once.text(0));
+    const std::int64_t first = *left.begin(), last = *left.rbegin();
+    const auto is_left = [&left](const Query& row, int column) {
+        return !row.is_null(column) && left.contains(row.integer(column));
+    };
+    Query entries(statements, "SELECT instance, payload FROM entries WHERE payload BETWEEN ? AND ?",
+                  first, last);
+    while (entries.next())
+        if (is_left(entries, 1)) traces.instances.insert(entries.integer(0));
+    Query outputs(statements,
+                  "SELECT seq, output_payload FROM instances WHERE output_payload BETWEEN ? AND ?",
+                  first, last);
+    while (outputs.next())
+        if (is_left(outputs, 1)) traces.instances.insert(outputs.integer(0));
+    Query events(statements, "SELECT seq, payload FROM events WHERE payload BETWEEN ? AND ?", first,
+                 last);
+    while (events.next())
+        if (is_left(events, 1)) traces.events.insert(events.integer(0));
+    Query once(statements, "SELECT key, request, result FROM once_keys");
+    while (once.next())
+        if (is_left(once, 1) || is_left(once, 2)) traces.once_keys.insert(once.text(0));
     find_children(statements, traces);
     find_events(statements, traces);
     find_payloads(statements, traces);

@@ -19,8 +19,8 @@
 #include "engine/engine.h"
 #include "engine/inspect.h"
 #include "engine/inspect_json.h"
+#include "engine/sqlite_connection.h"
 #include "engine/sqlite_store.h"
-#include "engine/statements.h"
 #include "server/signature.h"
 #include "server/webhook.h"
 #include "tests/memory/failing_allocator.h"
@@ -285,7 +285,7 @@ TEST_F(OutOfMemory, LetsNoStatementFollowATransactionThatIsGone) {
     for (int n = 1; n < 200; ++n) {
         SQLite::Database database(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
         database.exec("CREATE TABLE t(what TEXT); CREATE TABLE numbers AS SELECT 123456789 AS n");
-        Statements statements(database);
+        SqliteStatements statements(database);
         const auto insert = [&] { Query(statements, "INSERT INTO t VALUES ('x')").run(); };
         const auto read = [&] {
             Query query(statements, "SELECT n, n FROM numbers");

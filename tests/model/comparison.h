@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/payloads.h"
+#include "engine/sqlite_connection.h"
 #include "tests/model/reference.h"
 
 namespace steplog::testing {
@@ -43,7 +44,7 @@ class Comparison {
 
     SQLite::Database database_;
     const std::vector<MasterKey> keys_;
-    Statements statements_;
+    SqliteStatements statements_;
     Payloads payloads_;
     std::map<const char*, SQLite::Statement> queries_;
     std::int64_t entries_seen_ = 0;  // entries.seq

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/entries.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -28,7 +28,7 @@ void check(const SignalRequest& request) {
 
 }  // namespace
 
-Signalled SqliteTransitions::signal(const SignalRequest& request) {
+Signalled Transitions::signal(const SignalRequest& request) {
     check(request);
     Row row;
     std::string state, code;
@@ -86,8 +86,8 @@ Signalled SqliteTransitions::signal(const SignalRequest& request) {
     return {};
 }
 
-// The last of each name. SQLite gives the other columns of the row that has the maximum.
-Published SqliteTransitions::published(const std::string& instance) {
+// The last of each name.
+Published Transitions::published(const std::string& instance) {
     Published published;
     std::vector<std::optional<std::int64_t>> payloads;
     const auto seq = find_instance(instance);
@@ -95,12 +95,17 @@ Published SqliteTransitions::published(const std::string& instance) {
     published.found = true;
     {
         Query read(statements_,
-                   "SELECT step, at_ms, payload, max(n) FROM entries WHERE instance=? AND "
-                   "kind='published' GROUP BY step ORDER BY step",
+                   "SELECT step, at_ms, payload FROM entries WHERE instance=? AND "
+                   "kind='published' ORDER BY step, n",
                    *seq);
         while (read.next()) {
-            published.values.push_back({read.text(0), {}, read.integer(1)});
-            payloads.push_back(read.maybe_integer(2));
+            const std::string name = read.text(0);
+            if (payloads.empty() || published.values.back().name != name) {
+                published.values.emplace_back();
+                payloads.emplace_back();
+            }
+            published.values.back() = {name, {}, read.integer(1)};
+            payloads.back() = read.maybe_integer(2);
         }
     }
     for (std::size_t i = 0; i < payloads.size(); ++i)
@@ -108,7 +113,7 @@ Published SqliteTransitions::published(const std::string& instance) {
     return published;
 }
 
-Awaited SqliteTransitions::await_signal(Row& row, const AwaitSignal& wait) {
+Awaited Transitions::await_signal(Row& row, const AwaitSignal& wait) {
     Awaited awaited;
     NewEntry entry{.step = wait.wait, .kind = EntryKind::signal};
     if (const auto arrived = arrived_signal(row, wait)) {
@@ -129,21 +134,27 @@ Awaited SqliteTransitions::await_signal(Row& row, const AwaitSignal& wait) {
 }
 
 // The number of the entry that the wait gets. Whoever wants the first one gets it again and again.
-std::optional<std::int64_t> SqliteTransitions::arrived_signal(const Row& row,
-                                                              const AwaitSignal& wait) {
-    static const char* const first =
-        "SELECT n FROM entries WHERE instance=?1 AND kind='signal' AND step='' AND "
-        "json_extract(data,'$.signal')=?2 ORDER BY n LIMIT 1";
-    static const char* const oldest_untaken =
-        "SELECT n FROM entries WHERE instance=?1 AND payload=(SELECT payload FROM signals WHERE "
-        "instance=?1 AND name=?2 AND taken_by_n IS NULL ORDER BY seq LIMIT 1)";
-    Query read(statements_, wait.first_only ? first : oldest_untaken, row.seq, wait.signal);
+std::optional<std::int64_t> Transitions::arrived_signal(const Row& row, const AwaitSignal& wait) {
+    if (wait.first_only) {
+        Query read(statements_,
+                   "SELECT n, data FROM entries WHERE instance=? AND kind='signal' AND step='' "
+                   "ORDER BY n",
+                   row.seq);
+        while (read.next())
+            if (parse_stored(read.text(1)).value("signal", Json()) == wait.signal)
+                return read.integer(0);
+        return std::nullopt;
+    }
+    Query read(statements_,
+               "SELECT n FROM entries WHERE instance=?1 AND payload=(SELECT payload FROM signals "
+               "WHERE instance=?1 AND name=?2 AND taken_by_n IS NULL ORDER BY seq LIMIT 1)",
+               row.seq, wait.signal);
     if (!read.next()) return std::nullopt;
     return read.integer(0);
 }
 
-std::optional<std::string> SqliteTransitions::take_signal(const Row& row, std::int64_t arrived,
-                                                          std::int64_t taken_by) {
+std::optional<std::string> Transitions::take_signal(const Row& row, std::int64_t arrived,
+                                                    std::int64_t taken_by) {
     std::optional<std::int64_t> id;
     std::optional<std::string> payload;
     {
@@ -171,7 +182,7 @@ std::optional<std::string> SqliteTransitions::take_signal(const Row& row, std::i
     return payload;
 }
 
-std::optional<std::string> SqliteTransitions::read_payload(std::optional<std::int64_t> id) {
+std::optional<std::string> Transitions::read_payload(std::optional<std::int64_t> id) {
     Payloads::Body body = payloads_.read(id);
     if (body.damaged || body.sealed)
         throw StoreError(StoreError::Kind::constraint,

@@ -4,9 +4,11 @@
 // to where they can be held.
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "engine/entries.h"
 #include "engine/run_id.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -27,12 +29,18 @@ std::string not_before_in_line(const std::string& waits_detail) {
     return is_paused_in_line(waits_detail) ? waits_detail.substr(in_line.size()) : waits_detail;
 }
 
-bool SqliteTransitions::is_workflow_paused(const std::string& workflow) {
+std::int64_t time_in_line(const std::string& not_before) {
+    std::int64_t at_ms = 0;
+    std::from_chars(not_before.data(), not_before.data() + not_before.size(), at_ms);
+    return at_ms;
+}
+
+bool Transitions::is_workflow_paused(const std::string& workflow) {
     if (!any_workflow_paused_) return false;
     return Query(statements_, "SELECT 1 FROM meta WHERE name=?", row_of_workflow(workflow)).next();
 }
 
-std::set<std::string> SqliteTransitions::paused_workflows() {
+std::set<std::string> Transitions::paused_workflows() {
     std::set<std::string> workflows;
     if (!any_workflow_paused_) return workflows;
     // ';' follows ':'.
@@ -44,7 +52,7 @@ std::set<std::string> SqliteTransitions::paused_workflows() {
 
 // From wherever it stands now. What waits for something that may happen meanwhile looks again when
 // it is unpaused; what waits for a time keeps that time.
-void SqliteTransitions::hold(std::int64_t seq, bool with_its_workflow) {
+void Transitions::hold(std::int64_t seq, bool with_its_workflow) {
     std::string state, waits_for, detail;
     std::int64_t due_at_ms = 0;
     {
@@ -77,7 +85,7 @@ void SqliteTransitions::hold(std::int64_t seq, bool with_its_workflow) {
         .run();
 }
 
-void SqliteTransitions::let_go_on(std::int64_t seq, const Json& place) {
+void Transitions::let_go_on(std::int64_t seq, const Json& place) {
     std::optional<std::string> waits_for;
     if (place.contains("for")) waits_for = place.at("for").get<std::string>();
     Query(statements_,
@@ -87,8 +95,8 @@ void SqliteTransitions::let_go_on(std::int64_t seq, const Json& place) {
         .run();
 }
 
-std::string SqliteTransitions::pause_one(Standing& at, const OperateRequest& operation,
-                                         Operated& operated) {
+std::string Transitions::pause_one(Standing& at, const OperateRequest& operation,
+                                   Operated& operated) {
     if (at.state == "stuck") return "stuck: it does nothing until a person resumes it";
     if (at.asked_to_end) return "it was asked to end";
     if (at.waits_for == "child" && first_run(at.waits_detail) == first_run(at.row.id))
@@ -114,8 +122,8 @@ std::string SqliteTransitions::pause_one(Standing& at, const OperateRequest& ope
     return "";
 }
 
-std::string SqliteTransitions::unpause_one(Standing& at, const OperateRequest& operation,
-                                           Operated& operated) {
+std::string Transitions::unpause_one(Standing& at, const OperateRequest& operation,
+                                     Operated& operated) {
     const bool marked = at.state == "running" && at.waits_for == "pause";
     const bool in_the_line = at.state == "queued" && is_paused_in_line(at.waits_detail);
     if (!marked && !in_the_line && !at.is_paused()) return at.state + ": it is not paused";
@@ -135,8 +143,8 @@ std::string SqliteTransitions::unpause_one(Standing& at, const OperateRequest& o
 }
 
 // Those that are held are so until the next claim finds them due.
-std::string SqliteTransitions::pause_workflow(const std::string& workflow,
-                                              const OperateRequest& operation) {
+std::string Transitions::pause_workflow(const std::string& workflow,
+                                        const OperateRequest& operation) {
     if (workflow.empty() || workflow.size() > workflow_length_max)
         return "a workflow's name has 1 to 255 characters";
     if (is_workflow_paused(workflow)) return "it is paused already";
@@ -148,15 +156,15 @@ std::string SqliteTransitions::pause_workflow(const std::string& workflow,
     return "";
 }
 
-std::string SqliteTransitions::unpause_workflow(const std::string& workflow,
-                                                const OperateRequest& operation) {
+std::string Transitions::unpause_workflow(const std::string& workflow,
+                                          const OperateRequest& operation) {
     if (!is_workflow_paused(workflow)) return "it is not paused";
     Query(statements_, "DELETE FROM meta WHERE name=?", row_of_workflow(workflow)).run();
     std::vector<std::pair<std::int64_t, Json>> held;
     {
         Query read(statements_,
                    "SELECT seq, waits_detail FROM instances WHERE waits_for='pause' AND "
-                   "waits_detail NOTNULL AND workflow=? ORDER BY seq",
+                   "waits_detail IS NOT NULL AND workflow=? ORDER BY seq",
                    workflow);
         while (read.next()) held.emplace_back(read.integer(0), parse_stored(read.text(1)));
     }

@@ -1,6 +1,7 @@
-// What each change of durable state writes: the bodies of the store's transactions. Every function
-// runs on the writer, inside a savepoint of the current batch; what it returns is true once that
-// batch is committed. This is the file to keep small: few transitions, each whole.
+// What each change of durable state writes: the bodies of the store's transactions, whatever the
+// database. Every function runs on the writer, inside the current batch's transaction, alone in it;
+// what it returns is true once that batch is committed. This is the file to keep small: few
+// transitions, each whole.
 #pragma once
 
 #include <set>
@@ -13,7 +14,6 @@
 #include "engine/restore.h"
 #include "engine/statements.h"
 #include "engine/store.h"
-#include "engine/user_tables.h"
 
 namespace steplog {
 
@@ -40,16 +40,28 @@ inline const FlowPolicy& policy_of(const std::shared_ptr<const FlowPolicy>& flow
 /// time that it has beside that; "": none.
 bool is_paused_in_line(std::string_view waits_detail);
 std::string not_before_in_line(const std::string& waits_detail);
+/// The time that a text begins with; 0: none.
+std::int64_t time_in_line(const std::string& not_before);
 
 /// What the table signals knows of an instance that has ended; its log goes on telling of them.
 void delete_signals(Statements& statements, std::int64_t instance);
 
-class SqliteTransitions {
+struct TransitionsOptions {
+    std::string database;  // its name, for messages
+    std::vector<MasterKey> keys = {};
+    Ms lease = std::chrono::seconds(30);
+    /// Makes a change of the program's own tables; only where the store has some.
+    std::function<std::string(const Change&)> make_change = {};
+};
+
+class Transitions {
   public:
-    /// Throws OpenError when the file holds payloads that `keys` cannot open.
-    SqliteTransitions(SQLite::Database& database, Clock& clock, const Hash& payload_hash_key,
-                      std::vector<MasterKey> keys, Ms lease, Ms change_limit,
-                      const std::string& program);
+    /// Throws OpenError when the database holds payloads that the keys cannot open.
+    Transitions(Connection& connection, Clock& clock, const Hash& payload_hash_key,
+                TransitionsOptions options);
+
+    /// The first transaction of an owner: what it takes over, and what that one left open.
+    void take_ownership(const std::string& program);
 
     Accepted accept(const std::optional<NewEvent>& event,
                     const std::optional<NewInstance>& instance, bool claim,
@@ -69,7 +81,7 @@ class SqliteTransitions {
     Rotated rotate_keys(const RotateRequest& request);
     void define_schedules(const std::vector<Schedule>& schedules);
     ScheduleChanged change_schedule(const ScheduleChange& change);
-    std::string write(const Change& change) { return tables_.make(change); }
+    std::string write(const Change& change) { return options_.make_change(change); }
     ProviderChanged change_provider(const ProviderChange& change);
 
     /// What the first transaction of this owner found: that the file is a restored backup, and how
@@ -110,7 +122,6 @@ class SqliteTransitions {
     struct ScheduleRow;
 
     std::int64_t now() const { return clock_.now_ms(); }
-    void take_ownership(const std::string& program);
     void notice_restore(const BackupMark& mark, const std::string& program);
     Entry record_restore(Row& row, std::int64_t lost_since_ms);
     std::optional<std::int64_t> write_payload(const Row& row,
@@ -259,6 +270,7 @@ class SqliteTransitions {
     std::optional<ScheduleRow> read_schedule(const std::string& name);
     std::optional<std::int64_t> next_schedule_due_ms();
     std::string holder_of(const std::string& key);
+    std::set<std::string> names_of_schedules();
     void define_schedule(const Schedule& schedule);
     std::int64_t write_schedule_input(const std::string& name, const std::string& text);
     void set_next(const Schedule& schedule, bool paused, std::optional<std::int64_t> next_at_ms);
@@ -273,9 +285,8 @@ class SqliteTransitions {
     std::string unpause(const ScheduleRow& row);
     std::string trigger(const ScheduleRow& row, std::string& instance);
 
+    const TransitionsOptions options_;
     Statements statements_;
-    UserTables tables_;
-    const std::vector<MasterKey> keys_;
     Payloads payloads_;
     Clock& clock_;
     const Hash payload_hash_key_;

@@ -2,16 +2,16 @@
 #include <fmt/format.h>
 
 #include "engine/once_record.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 
-std::optional<Hash> SqliteTransitions::hash_of(const std::optional<std::string>& payload) const {
+std::optional<Hash> Transitions::hash_of(const std::optional<std::string>& payload) const {
     if (!payload) return std::nullopt;
     return keyed_hash(payload_hash_key_, *payload);
 }
 
-OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
+OnceVerdict Transitions::claim_once(Row& row, const OnceClaim& claim) {
     static const std::string sql =
         std::string("SELECT ") + once_record_columns + "FROM once_keys WHERE key IN (?,?)";
     std::optional<OnceRecord> known;
@@ -46,8 +46,8 @@ OnceVerdict SqliteTransitions::claim_once(Row& row, const OnceClaim& claim) {
 
 // Nobody began it, or whoever did was refused: a request of our own, and after a refusal for good a
 // new generation.
-OnceVerdict SqliteTransitions::begin_once(Row& row, const OnceClaim& claim,
-                                          const std::optional<OnceRecord>& refused) {
+OnceVerdict Transitions::begin_once(Row& row, const OnceClaim& claim,
+                                    const std::optional<OnceRecord>& refused) {
     const bool lost = claim.lost_since_ms > 0;
     OnceVerdict verdict{.idempotency_key = claim.idempotency_key,
                         .request = claim.request,
@@ -80,8 +80,8 @@ OnceVerdict SqliteTransitions::begin_once(Row& row, const OnceClaim& claim,
 
 // Ours, or let go while an attempt was in doubt. Inherited and not decided yet: instance_id still
 // names whose attempt that is, so that a crash before the decision does not lose it.
-void SqliteTransitions::take_over_once(Row& row, const OnceClaim& claim, const OnceRecord& known,
-                                       OnceVerdict& verdict) {
+void Transitions::take_over_once(Row& row, const OnceClaim& claim, const OnceRecord& known,
+                                 OnceVerdict& verdict) {
     const bool let_go = known.state == "in_doubt";
     const bool undecided = let_go || known.instance_id != row.id;
     if (let_go)
@@ -102,7 +102,7 @@ void SqliteTransitions::take_over_once(Row& row, const OnceClaim& claim, const O
     if (undecided) seal_once_record(statements_, payload_hash_key_, claim.key);
 }
 
-void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
+void Transitions::settle_once(const Row& row, const OnceSettle& settle) {
     // One that is damaged stays so: the outcome is recorded, and nothing is made of it.
     const bool whole = once_record_is_whole(statements_, payload_hash_key_, settle.key);
     int changed = 0;
@@ -113,7 +113,7 @@ void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
                   "updated_at_ms=? WHERE key=? AND state='claimed' AND instance=?",
                   write_payload(row, settle.result), hash_of(settle.result), row.id, now(),
                   settle.key, row.seq)
-                .run();
+                .run_counted();
     } else {
         // The next attempt brings a request of its own; nobody would ever look for this one.
         Query(statements_,
@@ -126,7 +126,7 @@ void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
                         "request_hash=NULL, generation=generation+?, updated_at_ms=? WHERE key=? "
                         "AND state='claimed' AND instance=?",
                         settle.for_good, now(), settle.key, row.seq)
-                      .run();
+                      .run_counted();
     }
     if (changed == 0)
         throw StoreError(StoreError::Kind::constraint,
@@ -137,7 +137,7 @@ void SqliteTransitions::settle_once(const Row& row, const OnceSettle& settle) {
 
 // An instance that ends while an attempt of its once key is open leaves that attempt in doubt: who
 // takes the key over decides with the stored request.
-void SqliteTransitions::let_go_of_once_keys(const Row& row) {
+void Transitions::let_go_of_once_keys(const Row& row) {
     while (true) {
         std::string key;
         {
@@ -156,13 +156,13 @@ void SqliteTransitions::let_go_of_once_keys(const Row& row) {
     }
 }
 
-bool SqliteTransitions::holds_once_key(const Row& row) {
+bool Transitions::holds_once_key(const Row& row) {
     return Query(statements_, "SELECT 1 FROM once_keys WHERE instance=? AND state='claimed'",
                  row.seq)
         .next();
 }
 
-void SqliteTransitions::wake_once_waiters(const std::string& key) {
+void Transitions::wake_once_waiters(const std::string& key) {
     Query(statements_,
           "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, waits_detail=NULL, "
           "updated_at_ms=? "

@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "engine/run_id.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 
-void SqliteTransitions::start_child(Row& row, const StartChild& start) {
+void Transitions::start_child(Row& row, const StartChild& start) {
     const NewInstance& child = start.instance;
     append(row, {.step = start.name,
                  .kind = EntryKind::child,
@@ -32,7 +32,7 @@ void SqliteTransitions::start_child(Row& row, const StartChild& start) {
         .run();
 }
 
-std::optional<ChildEnd> SqliteTransitions::await_child(Row& row, const AwaitChild& wait) {
+std::optional<ChildEnd> Transitions::await_child(Row& row, const AwaitChild& wait) {
     ChildEnd end;
     {
         const std::string newest = newest_run(wait.child);
@@ -67,7 +67,7 @@ std::optional<ChildEnd> SqliteTransitions::await_child(Row& row, const AwaitChil
 
 // What an instance that ends owes its relatives: whoever awaits it goes on, and children that were
 // not to outlive it are cancelled.
-void SqliteTransitions::leave_family(const Row& row) {
+void Transitions::leave_family(const Row& row) {
     Query(statements_,
           "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, waits_detail=NULL, "
           "updated_at_ms=? WHERE waits_for='child' AND waits_detail IN (?,?)",

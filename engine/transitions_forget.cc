@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "engine/entries.h"
-#include "engine/sqlite_transitions.h"
 #include "engine/traces.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -79,7 +79,7 @@ class Eraser {
             }
             erased += Query(statements_,
                             "UPDATE payloads SET body=NULL WHERE id=? AND body IS NOT NULL", id)
-                          .run();
+                          .run_counted();
         }
         for (const std::int64_t key : data_keys) destroy_data_key(key);
         // Remembers without encryption too that this name was forgotten.
@@ -209,7 +209,7 @@ class Eraser {
 
 }  // namespace
 
-Forgotten SqliteTransitions::forget(const ForgetRequest& request) {
+Forgotten Transitions::forget(const ForgetRequest& request) {
     Forgotten forgotten{.name = forgotten_name(payload_hash_key_, request.subject)};
     {
         Query before(statements_, "SELECT 1 FROM data_keys WHERE subject=?", forgotten.name);
@@ -227,8 +227,8 @@ Forgotten SqliteTransitions::forget(const ForgetRequest& request) {
     forgotten.done = true;
     forgotten.words.assign(traces.words.begin(), traces.words.end());
     Query(statements_,
-          "INSERT INTO meta(name,value) VALUES ('forgotten',1) "
-          "ON CONFLICT(name) DO UPDATE SET value=value+1")
+          "INSERT INTO meta(name,value) VALUES ('forgotten',1) ON CONFLICT(name) DO UPDATE SET "
+          "value=CAST(meta.value AS BIGINT)+1")
         .run();
     audit(request.actor, "forget", forgotten.name,
           {{"events", forgotten.events},

@@ -4,7 +4,7 @@
 
 #include "engine/entries.h"
 #include "engine/run_id.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 
@@ -12,18 +12,19 @@ namespace steplog {
 // ------------------------------------------------------------------------------------
 
 // Written whether it is known or not: the transaction that made it known may yet fail.
-void SqliteTransitions::note_run() {
-    Query(statements_, "INSERT OR IGNORE INTO meta(name,value) VALUES ('runs',1)").run();
+void Transitions::note_run() {
+    Query(statements_, "INSERT INTO meta(name,value) VALUES ('runs',1) ON CONFLICT DO NOTHING")
+        .run();
     any_run_ = true;
 }
 
-void SqliteTransitions::require_may_be_given(const std::string& id) {
+void Transitions::require_may_be_given(const std::string& id) {
     if (may_be_given(id)) return;
     throw StoreError(StoreError::Kind::constraint,
                      "an id may not hold /run: that names the runs of an id");
 }
 
-std::string SqliteTransitions::newest_run(const std::string& id) {
+std::string Transitions::newest_run(const std::string& id) {
     if (!any_run_ || run_of(id) > 1) return id;
     // What comes last by name is the newest run, or lies within it.
     Query last(statements_,
@@ -33,13 +34,13 @@ std::string SqliteTransitions::newest_run(const std::string& id) {
     return last.next() ? run_holding(id, last.text(0)) : id;
 }
 
-std::int64_t SqliteTransitions::seq_of(const std::string& exact_id) {
+std::int64_t Transitions::seq_of(const std::string& exact_id) {
     Query read(statements_, "SELECT seq FROM instances WHERE id=?", exact_id);
     read.next();
     return read.integer(0);
 }
 
-SqliteTransitions::Row SqliteTransitions::read_row(std::int64_t seq) {
+Transitions::Row Transitions::read_row(std::int64_t seq) {
     Query read(statements_,
                "SELECT seq, id, key, holds_key, step, log_length, log_hash FROM instances WHERE "
                "seq=?",
@@ -53,8 +54,7 @@ SqliteTransitions::Row SqliteTransitions::read_row(std::int64_t seq) {
 // --------------------------------------------------
 
 // An answer, or nothing: then it is started, under the id that `wanted` has by then.
-std::optional<Accepted> SqliteTransitions::resolve_conflicts(NewInstance& wanted,
-                                                             std::string& behind) {
+std::optional<Accepted> Transitions::resolve_conflicts(NewInstance& wanted, std::string& behind) {
     const auto existing = find_instance(wanted.id);
     if (!existing) return resolve_key_conflict(wanted, "");
     std::string old_id, state;
@@ -84,8 +84,8 @@ std::optional<Accepted> SqliteTransitions::resolve_conflicts(NewInstance& wanted
 
 // A key is in use when it has no place for one more. The holder that is about to be replaced is
 // nobody's conflict.
-std::optional<Accepted> SqliteTransitions::resolve_key_conflict(const NewInstance& wanted,
-                                                                const std::string& replaced) {
+std::optional<Accepted> Transitions::resolve_key_conflict(const NewInstance& wanted,
+                                                          const std::string& replaced) {
     if (wanted.key.empty() || wanted.key_conflict == KeyConflict::queue) return std::nullopt;
     if (place_for(wanted.key, std::max(wanted.key_holders_max, 1)) > 0 ||
         Query(statements_, "SELECT 1 FROM instances WHERE id=? AND key=? AND holds_key=1", replaced,
@@ -107,13 +107,13 @@ std::optional<Accepted> SqliteTransitions::resolve_key_conflict(const NewInstanc
     return there;
 }
 
-CancelRequest SqliteTransitions::request_to_replace(const NewInstance& wanted) const {
+CancelRequest Transitions::request_to_replace(const NewInstance& wanted) const {
     return {.actor = wanted.actor.empty() ? "engine" : wanted.actor,
             .reason = "another start replaces it"};
 }
 
 // Those in the line first, so that none of them is begun because the one before it ends.
-void SqliteTransitions::cancel_all_of_key(const std::string& key, CancelRequest request) {
+void Transitions::cancel_all_of_key(const std::string& key, CancelRequest request) {
     {
         Query unfinished(statements_,
                          "SELECT id FROM instances WHERE key=? AND (state='queued' OR "
@@ -125,9 +125,8 @@ void SqliteTransitions::cancel_all_of_key(const std::string& key, CancelRequest 
     for (const std::string& id : request.ids) cancel_one(id, request, cancelled);
 }
 
-std::optional<Accepted> SqliteTransitions::replace_run(NewInstance& wanted,
-                                                       const std::string& old_id,
-                                                       std::string& behind) {
+std::optional<Accepted> Transitions::replace_run(NewInstance& wanted, const std::string& old_id,
+                                                 std::string& behind) {
     if (wanted.delay > Ms(0) || wanted.start_at_ms)
         throw StoreError(StoreError::Kind::constraint,
                          "what replaces another run begins when that has ended: give it no delay");
@@ -143,7 +142,7 @@ std::optional<Accepted> SqliteTransitions::replace_run(NewInstance& wanted,
     std::string key;
     bool has_ended = true;
     {
-        Query read(statements_, "SELECT finished_at_ms NOTNULL, key FROM instances WHERE id=?",
+        Query read(statements_, "SELECT finished_at_ms IS NOT NULL, key FROM instances WHERE id=?",
                    former);
         if (read.next()) {
             has_ended = read.integer(0) != 0;
@@ -165,7 +164,7 @@ std::optional<Accepted> SqliteTransitions::replace_run(NewInstance& wanted,
 }
 
 // Whoever ends wakes those that wait for its end (leave_family).
-void SqliteTransitions::wait_behind(Accepted& accepted, const std::string& run) {
+void Transitions::wait_behind(Accepted& accepted, const std::string& run) {
     Query(statements_,
           "UPDATE instances SET state='waiting', due_at_ms=deadline_ms, waits_for='child', "
           "waits_detail=? WHERE seq=?",
@@ -178,7 +177,7 @@ void SqliteTransitions::wait_behind(Accepted& accepted, const std::string& run) 
 
 // Its run ends and the next one is there, in the same place among keys and relatives: nobody who
 // waits for the key or for its end is told.
-void SqliteTransitions::continue_as_new(Row& row, const NewInstance& next) {
+void Transitions::continue_as_new(Row& row, const NewInstance& next) {
     NewInstance run{.id = run_id(first_run(row.id), run_of(row.id) + 1),
                     .version = next.version,
                     .key = row.key,
@@ -228,7 +227,7 @@ void SqliteTransitions::continue_as_new(Row& row, const NewInstance& next) {
 }
 
 // Those that nobody has taken, in their order, with their senders' ids.
-void SqliteTransitions::carry_signals(const Row& from, Row& to) {
+void Transitions::carry_signals(const Row& from, Row& to) {
     struct Signal {
         std::string name;
         std::optional<std::string> dedupe_id;

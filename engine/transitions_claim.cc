@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "engine/entries.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -13,7 +13,7 @@ constexpr int looks_max = 100;  // in one transaction
 
 }  // namespace
 
-struct SqliteTransitions::Due {
+struct Transitions::Due {
     Row row;
     std::string workflow;
     int version = 1;
@@ -34,19 +34,21 @@ struct SqliteTransitions::Due {
 
 // Those of the highest priority first, among those within the window at either end of what is due:
 // whatever fresh comes is seen at once, and the rest while the line moves on.
-std::vector<SqliteTransitions::Due> SqliteTransitions::read_due(int limit) {
+std::vector<Transitions::Due> Transitions::read_due(int limit) {
     static const std::string columns =
         "SELECT seq, id, key, holds_key, step, log_length, log_hash, workflow, version, epoch, "
-        "deaths + (state='running'), on_stuck, created_at_ms, input_payload, input_hash, "
-        "cancel_requested_at_ms, iif(waits_for='circuit', waits_detail, NULL), state, priority, "
+        "deaths + CASE WHEN state='running' THEN 1 ELSE 0 END, on_stuck, created_at_ms, "
+        "input_payload, input_hash, "
+        "cancel_requested_at_ms, CASE WHEN waits_for='circuit' THEN waits_detail END, state, "
+        "priority, "
         "deadline_ms, waits_for='pause' FROM instances WHERE ";
     static const std::string claimable = "due_at_ms<=?1 AND NOT (state='running' AND owner=?2) ";
     static const std::string in_order = columns + claimable + "ORDER BY due_at_ms LIMIT ?3";
     static const std::string within =
         "SELECT seq FROM (SELECT seq FROM instances WHERE " + claimable + "ORDER BY due_at_ms ";
     static const std::string by_priority =
-        columns + "seq IN (" + within + "LIMIT ?4) UNION " + within +
-        "DESC LIMIT ?4)) ORDER BY priority DESC, due_at_ms, seq LIMIT ?3";
+        columns + "seq IN (" + within + "LIMIT ?4) AS longest UNION " + within +
+        "DESC LIMIT ?4) AS latest) ORDER BY priority DESC, due_at_ms, seq LIMIT ?3";
     Query read = any_priority_ ? Query(statements_, by_priority.c_str(), now(), owner_, limit,
                                        std::max(limit, claim_window))
                                : Query(statements_, in_order.c_str(), now(), owner_, limit);
@@ -75,7 +77,7 @@ std::vector<SqliteTransitions::Due> SqliteTransitions::read_due(int limit) {
 
 // Of what would run now, what is paused leaves the due ones, so that it is met once. True when
 // there was some.
-bool SqliteTransitions::hold_paused(std::vector<Due>& due) {
+bool Transitions::hold_paused(std::vector<Due>& due) {
     const std::set<std::string> workflows = paused_workflows();
     return std::erase_if(due, [&](const Due& found) {
                const bool ends = found.asked_to_end || found.deaths >= deaths_until_stuck;
@@ -91,7 +93,7 @@ bool SqliteTransitions::hold_paused(std::vector<Due>& due) {
 
 // One look at what is due. True when nothing could be claimed because all of it must wait for room,
 // or is paused.
-bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& result) {
+bool Transitions::claim_due(const ClaimRequest& request, ClaimResult& result) {
     std::vector<Due> due = read_due(request.limit);
     for (Due& found : due) {
         if (found.asked_to_end || !found.deadline_ms || *found.deadline_ms > now()) continue;
@@ -136,7 +138,7 @@ bool SqliteTransitions::claim_due(const ClaimRequest& request, ClaimResult& resu
     return (parked || paused) && result.claimed.empty() && !result.solo;
 }
 
-ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
+ClaimResult Transitions::claim(const ClaimRequest& request) {
     ClaimResult result;
     if (request.limit > 0) {
         result.schedules = decide_schedules();
@@ -161,7 +163,7 @@ ClaimResult SqliteTransitions::claim(const ClaimRequest& request) {
 
 // True when it must wait: as many instances of its workflow run as may, or it is not yet its turn
 // to begin.
-bool SqliteTransitions::park_without_room(Due& due, const ClaimRequest& request) {
+bool Transitions::park_without_room(Due& due, const ClaimRequest& request) {
     if (!request.flow || !request.flow->limits_workflow(due.workflow)) return false;
     const WorkflowPolicy& policy = request.flow->of_workflow(due.workflow);
     const Limit rate{Limit::Kind::rate, LimitOf::workflow, due.workflow};
@@ -181,12 +183,12 @@ bool SqliteTransitions::park_without_room(Due& due, const ClaimRequest& request)
     return false;
 }
 
-bool SqliteTransitions::is_due(std::int64_t seq) {
+bool Transitions::is_due(std::int64_t seq) {
     return Query(statements_, "SELECT 1 FROM instances WHERE seq=? AND due_at_ms<=?", seq, now())
         .next();
 }
 
-Claimed SqliteTransitions::take(const Due& due) {
+Claimed Transitions::take(const Due& due) {
     if (any_debounce_ && due.epoch == 0) forget_debounce(due.row.seq);
     Query(statements_,
           "UPDATE instances SET state='running', owner=?, epoch=epoch+1, due_at_ms=?, "
@@ -200,7 +202,7 @@ Claimed SqliteTransitions::take(const Due& due) {
 }
 
 // As its workflow's function would be given it.
-Claimed SqliteTransitions::read_whole(const Due& due) {
+Claimed Transitions::read_whole(const Due& due) {
     Claimed claimed;
     claimed.seq = due.row.seq;
     claimed.id = due.row.id;
@@ -226,7 +228,7 @@ Claimed SqliteTransitions::read_whole(const Due& due) {
     return claimed;
 }
 
-Claimed SqliteTransitions::look_at(std::int64_t seq) {
+Claimed Transitions::look_at(std::int64_t seq) {
     Due due;
     {
         Query read(
@@ -250,7 +252,7 @@ Claimed SqliteTransitions::look_at(std::int64_t seq) {
     return read_whole(due);
 }
 
-void SqliteTransitions::load_log(Claimed& claimed, const Due& due) {
+void Transitions::load_log(Claimed& claimed, const Due& due) {
     Hash head = genesis_hash(payload_hash_key_, due.row.id, due.workflow, due.input_hash);
     Query read(statements_,
                "SELECT e.n, e.step, e.kind, e.attempt, e.generation, e.at_ms, e.data, "
@@ -291,8 +293,7 @@ void SqliteTransitions::load_log(Claimed& claimed, const Due& due) {
         claimed.damage = "the end of its log is missing";
 }
 
-void SqliteTransitions::make_stuck(const Due& due, const std::string& code,
-                                   const std::string& message) {
+void Transitions::make_stuck(const Due& due, const std::string& code, const std::string& message) {
     Row row = due.row;
     append(
         row,

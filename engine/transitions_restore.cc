@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -24,12 +24,13 @@ OpenError unreadable() {
 
 }  // namespace
 
-void SqliteTransitions::take_ownership(const std::string& program) {
-    SQLite::Transaction transaction(statements_.database(), SQLite::TransactionBehavior::IMMEDIATE);
-    Query(statements_, "INSERT INTO owners(started_at_ms, program, pid) VALUES (?,?,?)", now(),
-          program, static_cast<std::int64_t>(getpid()))
-        .run();
-    owner_ = statements_.database().getLastInsertRowid();
+void Transitions::take_ownership(const std::string& program) {
+    {
+        Query insert(statements_,
+                     "INSERT INTO owners(started_at_ms, program, pid) VALUES (?,?,?) RETURNING id",
+                     now(), program, static_cast<std::int64_t>(getpid()));
+        while (insert.next()) owner_ = insert.integer(0);
+    }
     // Whatever ran under the last owner is due at once; the claim that takes it sees that its
     // holder died.
     Query(statements_,
@@ -51,10 +52,9 @@ void SqliteTransitions::take_ownership(const std::string& program) {
         if (!mark) throw unreadable();
         notice_restore(*mark, program);
     }
-    transaction.commit();
 }
 
-void SqliteTransitions::notice_restore(const BackupMark& mark, const std::string& program) {
+void Transitions::notice_restore(const BackupMark& mark, const std::string& program) {
     // A clock that was set back must not make the time that was lost negative.
     const Restore restore{mark.id, mark.taken_at_ms, std::max(now(), mark.taken_at_ms)};
     restores_.push_back(restore);
@@ -63,13 +63,16 @@ void SqliteTransitions::notice_restore(const BackupMark& mark, const std::string
         // Nothing is appended to a log that does not verify: it makes no call anyway.
         Query find(statements_,
                    "SELECT seq, id, key, holds_key, step, log_length, log_hash FROM instances "
-                   "WHERE finished_at_ms IS NULL AND error_code IS NOT 'log_damaged' ORDER BY seq");
+                   "WHERE finished_at_ms IS NULL AND error_code IS DISTINCT FROM 'log_damaged' "
+                   "ORDER BY seq");
         while (find.next())
             unfinished.push_back({find.integer(0), find.text(1), find.text(2), find.integer(3) != 0,
                                   find.text(4), find.integer(5), find.hash(6)});
     }
     for (Row& row : unfinished) record_restore(row, restore.taken_at_ms);
-    Query(statements_, "INSERT OR REPLACE INTO meta(name,value) VALUES ('restores',?)",
+    Query(statements_,
+          "INSERT INTO meta(name,value) VALUES ('restores',?) ON CONFLICT(name) DO UPDATE SET "
+          "value=excluded.value",
           to_text(restores_))
         .run();
     Query(statements_, "DELETE FROM meta WHERE name='backup'").run();
@@ -81,7 +84,7 @@ void SqliteTransitions::notice_restore(const BackupMark& mark, const std::string
 }
 
 // Into the log of an instance whose steps may have run already.
-Entry SqliteTransitions::record_restore(Row& row, std::int64_t lost_since_ms) {
+Entry Transitions::record_restore(Row& row, std::int64_t lost_since_ms) {
     Entry written = append(row, restored_entry(lost_since_ms, restores_.back()));
     Query(statements_, "UPDATE instances SET log_length=?, log_hash=? WHERE seq=?", row.log_length,
           row.log_hash, row.seq)

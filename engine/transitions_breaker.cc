@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/entries.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -17,7 +17,7 @@ const BreakerPolicy& policy_of(const std::shared_ptr<const FlowPolicy>& flow,
 
 }  // namespace
 
-std::optional<Breaker> SqliteTransitions::read_breaker(const std::string& provider) {
+std::optional<Breaker> Transitions::read_breaker(const std::string& provider) {
     if (!any_breaker_) return std::nullopt;
     Query read(statements_,
                "SELECT state, failures, last_failed, openings, stage, allowance, wanted, "
@@ -44,7 +44,7 @@ std::optional<Breaker> SqliteTransitions::read_breaker(const std::string& provid
     return breaker;
 }
 
-void SqliteTransitions::write_breaker(const std::string& provider, const Breaker& breaker) {
+void Transitions::write_breaker(const std::string& provider, const Breaker& breaker) {
     if (breaker.is_blank()) {
         Query(statements_, "DELETE FROM breakers WHERE provider=?", provider).run();
         return;
@@ -52,9 +52,15 @@ void SqliteTransitions::write_breaker(const std::string& provider, const Breaker
     // Never false again in this life: the transaction that deletes the last row may yet fail.
     any_breaker_ = true;
     Query(statements_,
-          "INSERT OR REPLACE INTO breakers(provider,state,failures,last_failed,openings,stage,"
-          "allowance,wanted,unreleased,answers,probe,opened_at_ms,next_at_ms,held_at_ms,reason,"
-          "failing_since_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+          "INSERT INTO breakers(provider,state,failures,last_failed,openings,stage,allowance,"
+          "wanted,unreleased,answers,probe,opened_at_ms,next_at_ms,held_at_ms,reason,"
+          "failing_since_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(provider) DO "
+          "UPDATE SET state=excluded.state, failures=excluded.failures, "
+          "last_failed=excluded.last_failed, openings=excluded.openings, stage=excluded.stage, "
+          "allowance=excluded.allowance, wanted=excluded.wanted, unreleased=excluded.unreleased, "
+          "answers=excluded.answers, probe=excluded.probe, opened_at_ms=excluded.opened_at_ms, "
+          "next_at_ms=excluded.next_at_ms, held_at_ms=excluded.held_at_ms, "
+          "reason=excluded.reason, failing_since_ms=excluded.failing_since_ms",
           provider, to_string(breaker.state), breaker.failures, breaker.last_failed,
           breaker.openings, breaker.stage, breaker.allowance, breaker.wanted, breaker.unreleased,
           breaker.answers, breaker.probe, breaker.opened_at_ms, breaker.next_at_ms,
@@ -62,7 +68,7 @@ void SqliteTransitions::write_breaker(const std::string& provider, const Breaker
         .run();
 }
 
-std::int64_t SqliteTransitions::count_parked(const std::string& provider) {
+std::int64_t Transitions::count_parked(const std::string& provider) {
     Query count(statements_,
                 "SELECT count(*) FROM instances WHERE waits_for='circuit' AND waits_detail=?",
                 provider);
@@ -70,7 +76,7 @@ std::int64_t SqliteTransitions::count_parked(const std::string& provider) {
     return count.integer(0);
 }
 
-std::optional<std::string> SqliteTransitions::held_back(const Row& row, const Advance& advance) {
+std::optional<std::string> Transitions::held_back(const Row& row, const Advance& advance) {
     const std::string& provider = advance.calls;
     const auto breaker = read_breaker(provider);
     if (breaker && breaker->holds_back(row.seq)) return provider;
@@ -82,7 +88,7 @@ std::optional<std::string> SqliteTransitions::held_back(const Row& row, const Ad
     return std::nullopt;
 }
 
-void SqliteTransitions::begin_call(const Row& row, const Advance& advance) {
+void Transitions::begin_call(const Row& row, const Advance& advance) {
     const ProviderPolicy& policy = steplog::policy_of(advance.flow).of_provider(advance.calls);
     if (policy.running_max > 0) take_slot(LimitOf::provider, advance.calls, row.seq, advance.step);
     if (!advance.has_turn) take_turns(LimitOf::provider, advance.calls, policy.rate, 1);
@@ -92,8 +98,7 @@ void SqliteTransitions::begin_call(const Row& row, const Advance& advance) {
     write_breaker(advance.calls, *breaker);
 }
 
-void SqliteTransitions::hear(const Row& row, const Advance& advance,
-                             std::vector<BreakerNews>& news) {
+void Transitions::hear(const Row& row, const Advance& advance, std::vector<BreakerNews>& news) {
     const ProviderAnswer& answer = *advance.answer;
     const auto known = read_breaker(answer.provider);
     if (!known && answer.sign == ProviderSign::well) return;
@@ -108,8 +113,8 @@ void SqliteTransitions::hear(const Row& row, const Advance& advance,
                         .our_key = answer.sign == ProviderSign::key_rejected});
 }
 
-void SqliteTransitions::act_breakers(const std::shared_ptr<const FlowPolicy>& flow,
-                                     std::vector<BreakerNews>& news) {
+void Transitions::act_breakers(const std::shared_ptr<const FlowPolicy>& flow,
+                               std::vector<BreakerNews>& news) {
     std::vector<std::string> providers;
     {
         Query read(statements_,
@@ -130,21 +135,21 @@ void SqliteTransitions::act_breakers(const std::shared_ptr<const FlowPolicy>& fl
     }
 }
 
-std::optional<std::int64_t> SqliteTransitions::next_breaker_due_ms() {
+std::optional<std::int64_t> Transitions::next_breaker_due_ms() {
     if (!any_breaker_) return std::nullopt;
     Query next(statements_, "SELECT min(next_at_ms) FROM breakers");
     return next.next() ? next.maybe_integer(0) : std::nullopt;
 }
 
 // What a person resumes goes at once; of many, one: the others follow when it has succeeded.
-void SqliteTransitions::let_one_try(const std::string& provider) {
+void Transitions::let_one_try(const std::string& provider) {
     auto breaker = read_breaker(provider);
     if (!breaker) return;
     breaker->let_one_try(now(), BreakerPolicy{});
     write_breaker(provider, *breaker);
 }
 
-ProviderChanged SqliteTransitions::change_provider(const ProviderChange& change) {
+ProviderChanged Transitions::change_provider(const ProviderChange& change) {
     const std::string& provider = change.provider;
     if (provider.empty() || provider.size() > provider_length_max)
         return {.refused = "a provider's name has 1 to 100 characters"};
@@ -161,8 +166,8 @@ ProviderChanged SqliteTransitions::change_provider(const ProviderChange& change)
     write_breaker(provider, breaker);
     if (pauses)
         Query(statements_,
-              "UPDATE instances SET due_at_ms=iif(cancel_requested_at_ms IS NULL, deadline_ms, "
-              "NULL) WHERE waits_for='circuit' AND "
+              "UPDATE instances SET due_at_ms=CASE WHEN cancel_requested_at_ms IS NULL THEN "
+              "deadline_ms END WHERE waits_for='circuit' AND "
               "waits_detail=?",
               provider)
             .run();

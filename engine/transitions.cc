@@ -1,4 +1,4 @@
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 #include <fmt/format.h>
 
@@ -37,17 +37,15 @@ bool begins_something(const Advance& advance) {
 
 }  // namespace
 
-SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
-                                     const Hash& payload_hash_key, std::vector<MasterKey> keys,
-                                     Ms lease, Ms change_limit, const std::string& program)
-    : statements_(database),
-      tables_(database, change_limit),
-      keys_(std::move(keys)),
-      payloads_(statements_, keys_),
+Transitions::Transitions(Connection& connection, Clock& clock, const Hash& payload_hash_key,
+                         TransitionsOptions options)
+    : options_(std::move(options)),
+      statements_(connection),
+      payloads_(statements_, options_.keys),
       clock_(clock),
       payload_hash_key_(payload_hash_key),
-      lease_ms_(lease.count()) {
-    payloads_.require_keys(database.getFilename());
+      lease_ms_(options_.lease.count()) {
+    payloads_.require_keys(options_.database);
     anything_forgotten_ = Query(statements_, "SELECT 1 FROM meta WHERE name='forgotten'").next();
     any_debounce_ = Query(statements_, "SELECT 1 FROM debounces").next();
     any_breaker_ = Query(statements_, "SELECT 1 FROM breakers").next();
@@ -55,25 +53,24 @@ SqliteTransitions::SqliteTransitions(SQLite::Database& database, Clock& clock,
     any_run_ = Query(statements_, "SELECT 1 FROM meta WHERE name='runs'").next();
     any_workflow_paused_ = true;
     any_workflow_paused_ = !paused_workflows().empty();
-    take_ownership(program);
 }
 
-void SqliteTransitions::end_ownership() {
+void Transitions::end_ownership() {
     Query(statements_, "UPDATE owners SET ended_at_ms=? WHERE id=?", now(), owner_).run();
 }
 
-bool SqliteTransitions::is_owner() {
+bool Transitions::is_owner() {
     Query newest(statements_, "SELECT max(id) FROM owners");
     return newest.next() && newest.integer(0) == owner_;
 }
 
-std::optional<std::int64_t> SqliteTransitions::write_payload(
-    const Row& row, const std::optional<std::string>& body) {
+std::optional<std::int64_t> Transitions::write_payload(const Row& row,
+                                                       const std::optional<std::string>& body) {
     if (!body) return std::nullopt;
     return payloads_.write(body, payloads_.data_key_of_instance(row.seq, now()));
 }
 
-Entry SqliteTransitions::append(Row& row, const NewEntry& entry) {
+Entry Transitions::append(Row& row, const NewEntry& entry) {
     const std::int64_t at_ms = now();
     const std::int64_t n = ++row.log_length;
     const std::string data = to_text(entry.data);
@@ -98,9 +95,9 @@ Entry SqliteTransitions::append(Row& row, const NewEntry& entry) {
 // --- accept
 // ---------------------------------------------------------------------------------------
 
-Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
-                                   const std::optional<NewInstance>& wanted, bool claim,
-                                   const BodyHashes& hashes) {
+Accepted Transitions::accept(const std::optional<NewEvent>& event,
+                             const std::optional<NewInstance>& wanted, bool claim,
+                             const BodyHashes& hashes) {
     std::optional<NewInstance> instance = wanted;
     std::string behind;  // the former run of its id that must have ended first
     if (event) {
@@ -169,7 +166,7 @@ Accepted SqliteTransitions::accept(const std::optional<NewEvent>& event,
     return accepted;
 }
 
-std::optional<std::int64_t> SqliteTransitions::deadline_of(const NewInstance& instance) const {
+std::optional<std::int64_t> Transitions::deadline_of(const NewInstance& instance) const {
     if (!instance.deadline) return std::nullopt;
     if (*instance.deadline <= Ms(0))
         throw StoreError(StoreError::Kind::constraint, "a deadline must lie ahead");
@@ -177,20 +174,22 @@ std::optional<std::int64_t> SqliteTransitions::deadline_of(const NewInstance& in
 }
 
 // Written whether it is known or not: the transaction that made it known may yet fail.
-void SqliteTransitions::note_priority(int priority) {
+void Transitions::note_priority(int priority) {
     if (priority < -priority_max || priority > priority_max)
         throw StoreError(
             StoreError::Kind::constraint,
             fmt::format("a priority is a number from -{} to {}", priority_max, priority_max));
     if (priority == 0) return;
-    Query(statements_, "INSERT OR IGNORE INTO meta(name,value) VALUES ('priorities',1)").run();
+    Query(statements_,
+          "INSERT INTO meta(name,value) VALUES ('priorities',1) ON CONFLICT DO NOTHING")
+        .run();
     any_priority_ = true;
 }
 
-Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::int64_t input_payload,
-                                            const Hash& input_hash, bool claim,
-                                            std::optional<std::int64_t> deadline_ms,
-                                            std::optional<std::int64_t> key_place) {
+Accepted Transitions::insert_instance(const NewInstance& instance, std::int64_t input_payload,
+                                      const Hash& input_hash, bool claim,
+                                      std::optional<std::int64_t> deadline_ms,
+                                      std::optional<std::int64_t> key_place) {
     note_priority(instance.priority);
     const std::int64_t at = now();
     const int holders_max = std::max(instance.key_holders_max, 1);
@@ -212,19 +211,19 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
     const Hash genesis =
         genesis_hash(payload_hash_key_, instance.id, instance.workflow, input_hash);
     const std::string state = queued ? "queued" : running ? "running" : "pending";
-    Query(statements_,
-          "INSERT INTO "
-          "instances(id,workflow,version,state,due_at_ms,waits_for,waits_detail,owner,epoch,key,"
-          "key_ticket,holds_key,key_place,key_holders_max,on_stuck,priority,deadline_ms,log_hash,"
-          "input_payload,input_hash,created_at_ms,updated_at_ms) "
-          "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-          instance.id, instance.workflow, std::max(instance.version, 1), state, due, waits_for,
-          not_before, owner, running ? 1 : 0, or_null(instance.key), ticket, place > 0,
-          std::max<std::int64_t>(place, 1), holders_max, steplog::to_string(instance.on_stuck),
-          instance.priority, deadline_ms, genesis, input_payload, input_hash, at, at)
-        .run();
+    Query insert(
+        statements_,
+        "INSERT INTO "
+        "instances(id,workflow,version,state,due_at_ms,waits_for,waits_detail,owner,epoch,key,"
+        "key_ticket,holds_key,key_place,key_holders_max,on_stuck,priority,deadline_ms,log_hash,"
+        "input_payload,input_hash,created_at_ms,updated_at_ms) "
+        "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING seq",
+        instance.id, instance.workflow, std::max(instance.version, 1), state, due, waits_for,
+        not_before, owner, running ? 1 : 0, or_null(instance.key), ticket, place > 0,
+        std::max<std::int64_t>(place, 1), holders_max, steplog::to_string(instance.on_stuck),
+        instance.priority, deadline_ms, genesis, input_payload, input_hash, at, at);
     Accepted accepted;
-    accepted.instance = statements_.database().getLastInsertRowid();
+    while (insert.next()) accepted.instance = insert.integer(0);
     std::optional<Entry> restored;
     if (const auto since = lost_since(restores_, instance.caused_at_ms, at)) {
         Row row;
@@ -250,8 +249,7 @@ Accepted SqliteTransitions::insert_instance(const NewInstance& instance, std::in
 }
 
 // A message that was received before, counted when its body is another one.
-std::optional<Accepted> SqliteTransitions::find_event(const NewEvent& event,
-                                                      const Hash& body_hash) {
+std::optional<Accepted> Transitions::find_event(const NewEvent& event, const Hash& body_hash) {
     Query known(
         statements_,
         "SELECT seq, instance, body_hash, listed FROM events WHERE source=? AND id IN (?,?)",
@@ -267,7 +265,7 @@ std::optional<Accepted> SqliteTransitions::find_event(const NewEvent& event,
     return accepted;
 }
 
-std::optional<std::int64_t> SqliteTransitions::find_instance(const std::string& id) {
+std::optional<std::int64_t> Transitions::find_instance(const std::string& id) {
     const std::string newest = newest_run(id);
     Query existing(statements_, "SELECT seq FROM instances WHERE id IN (?,?)", newest,
                    name_it_may_have(newest));
@@ -275,7 +273,7 @@ std::optional<std::int64_t> SqliteTransitions::find_instance(const std::string& 
     return existing.integer(0);
 }
 
-std::string SqliteTransitions::name_it_may_have(const std::string& id) const {
+std::string Transitions::name_it_may_have(const std::string& id) const {
     return anything_forgotten_ ? forgotten_name(payload_hash_key_, id) : id;
 }
 
@@ -284,7 +282,7 @@ std::string SqliteTransitions::name_it_may_have(const std::string& id) const {
 
 // The first free place among the key's holders, for one that bears so many; 0: it, or one of them,
 // bears no more.
-std::int64_t SqliteTransitions::free_place(const std::string& key, std::int64_t holders_max) {
+std::int64_t Transitions::free_place(const std::string& key, std::int64_t holders_max) {
     std::int64_t holders = 0, place = 1;
     Query held(statements_,
                "SELECT key_place, key_holders_max FROM instances WHERE key=? AND holds_key=1 "
@@ -298,7 +296,7 @@ std::int64_t SqliteTransitions::free_place(const std::string& key, std::int64_t 
 }
 
 // The same for one that comes anew: 0 also without a key, and where others queue before it.
-std::int64_t SqliteTransitions::place_for(const std::string& key, int holders_max) {
+std::int64_t Transitions::place_for(const std::string& key, int holders_max) {
     if (key.empty()) return 0;
     const std::int64_t place = free_place(key, holders_max);
     // Nobody queues for a key that nobody holds.
@@ -308,30 +306,29 @@ std::int64_t SqliteTransitions::place_for(const std::string& key, int holders_ma
     return queue ? 0 : place;
 }
 
-int SqliteTransitions::key_holders_max_of(std::int64_t seq) {
+int Transitions::key_holders_max_of(std::int64_t seq) {
     Query bears(statements_, "SELECT key_holders_max FROM instances WHERE seq=?", seq);
     return bears.next() ? static_cast<int>(bears.integer(0)) : 1;
 }
 
 // Tickets are drawn by the one writer, so their order is the order of commits.
-std::int64_t SqliteTransitions::draw_ticket() {
-    Query(statements_,
-          "INSERT INTO meta(name,value) VALUES ('last_ticket',1) "
-          "ON CONFLICT(name) DO UPDATE SET value=value+1")
-        .run();
-    Query last(statements_, "SELECT value FROM meta WHERE name='last_ticket'");
-    last.next();
-    return last.integer(0);
+std::int64_t Transitions::draw_ticket() {
+    Query draw(statements_,
+               "INSERT INTO meta(name,value) VALUES ('last_ticket',1) ON CONFLICT(name) DO UPDATE "
+               "SET value=CAST(meta.value AS BIGINT)+1 RETURNING value");
+    std::int64_t ticket = 0;
+    while (draw.next()) ticket = draw.integer(0);
+    return ticket;
 }
 
 // Those next in line, as many as there are places for. One that bears fewer holders than there are
 // keeps those behind it waiting: the order of arrival is kept.
-void SqliteTransitions::promote_next(const std::string& key) {
+void Transitions::promote_next(const std::string& key) {
     while (promote_one(key)) {
     }
 }
 
-bool SqliteTransitions::promote_one(const std::string& key) {
+bool Transitions::promote_one(const std::string& key) {
     std::int64_t seq = 0, holders_max = 1;
     std::string detail;
     {
@@ -348,17 +345,15 @@ bool SqliteTransitions::promote_one(const std::string& key) {
     if (place == 0) return false;
     // One that was started with a delay keeps its earliest time in waits_detail while it queues.
     Query(statements_,
-          "UPDATE instances SET state='pending', "
-          "due_at_ms=max(?, coalesce(CAST(? AS INTEGER), 0)), waits_for=NULL, "
-          "waits_detail=NULL, key_ticket=NULL, holds_key=1, key_place=?, updated_at_ms=? "
-          "WHERE seq=?",
-          now(), not_before_in_line(detail), place, now(), seq)
+          "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, waits_detail=NULL, "
+          "key_ticket=NULL, holds_key=1, key_place=?, updated_at_ms=? WHERE seq=?",
+          std::max(now(), time_in_line(not_before_in_line(detail))), place, now(), seq)
         .run();
     if (is_paused_in_line(detail)) hold(seq, false);
     return true;
 }
 
-bool SqliteTransitions::take_key(Row& row, const std::string& key) {
+bool Transitions::take_key(Row& row, const std::string& key) {
     if (row.key == key && row.holds_key) return true;
     const std::string old_key = row.holds_key ? row.key : "";
     const std::int64_t place = place_for(key, key_holders_max_of(row.seq));
@@ -383,7 +378,7 @@ bool SqliteTransitions::take_key(Row& row, const std::string& key) {
 // --- advance
 // --------------------------------------------------------------------------------------
 
-Advanced SqliteTransitions::advance(const Advance& advance) {
+Advanced Transitions::advance(const Advance& advance) {
     Row row;
     bool asked_to_end = false, past_deadline = false, asked_to_pause = false;
     {
@@ -436,7 +431,7 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
     if (advance.answer) hear(row, advance, advanced.breakers);
     if (any_slot_) give_back_slots_of_ended_steps(row, advance);
     std::optional<std::string> changed;
-    if (advance.change) changed = tables_.make(advance.change);
+    if (advance.change) changed = options_.make_change(advance.change);
     for (const NewEntry& wanted : advance.entries) {
         const bool intent = advance.once_claim && wanted.kind == EntryKind::started;
         const bool result = changed && wanted.kind == EntryKind::completed;
@@ -454,12 +449,13 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
     if (advance.start_child) start_child(row, *advance.start_child);
     if (advance.await_child) advanced.child_end = await_child(row, *advance.await_child);
     if (!advance.step.empty()) row.step = advance.step;
-    Query(statements_,
-          "UPDATE instances SET step=?, attempt=CASE WHEN ? THEN ? ELSE attempt END, log_length=?, "
-          "log_hash=?, "
-          "deaths=CASE WHEN ? THEN 0 ELSE deaths END, updated_at_ms=? WHERE seq=?",
-          or_null(row.step), !advance.step.empty(), advance.attempt, row.log_length, row.log_hash,
-          advance.progress, now(), row.seq)
+    Query(
+        statements_,
+        "UPDATE instances SET step=?, attempt=CASE WHEN ?=1 THEN ? ELSE attempt END, log_length=?, "
+        "log_hash=?, "
+        "deaths=CASE WHEN ?=1 THEN 0 ELSE deaths END, updated_at_ms=? WHERE seq=?",
+        or_null(row.step), !advance.step.empty(), advance.attempt, row.log_length, row.log_hash,
+        advance.progress, now(), row.seq)
         .run();
     if (advance.take_key) advanced.queued = !take_key(row, *advance.take_key);
     if (advanced.awaited && advanced.awaited->kind == Awaited::Kind::waiting)
@@ -493,22 +489,21 @@ Advanced SqliteTransitions::advance(const Advance& advance) {
     return advanced;
 }
 
-void SqliteTransitions::apply(Row& row, const Transition& to) {
+void Transitions::apply(Row& row, const Transition& to) {
     const std::int64_t at = now();
-    std::optional<std::int64_t> due = to.due_at_ms, finished_at;
-    if (to.delay) due = at + to.delay->count();
-    bool goes_on = false;
+    bool goes_on = false, rests = false;
     // The breaker may have closed since it held this one back: nobody would release it any more.
     // Whether there is room, or a turn, is asked with each claim.
     if (to.waits_for == WaitsFor::circuit && !parse_limit(to.waits_detail)) {
         const auto breaker = read_breaker(to.waits_detail);
-        if (!breaker || !breaker->holds_back(row.seq)) {
-            goes_on = true;
-            due = at;
-        } else if (breaker->is_held()) {
-            due.reset();  // as long as a person wants
-        }
+        goes_on = !breaker || !breaker->holds_back(row.seq);
+        rests = !goes_on && breaker->is_held();  // as long as a person wants
     }
+    std::optional<std::int64_t> due, finished_at;
+    if (goes_on)
+        due = at;
+    else if (!rests)
+        due = to.delay ? at + to.delay->count() : to.due_at_ms;
     if (is_finished(to.to)) finished_at = at;
     if (any_slot_) give_back_slots(row.seq);
     if (any_debounce_ && is_finished(to.to)) forget_debounce(row.seq);
@@ -519,9 +514,9 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     std::optional<std::string> waits_for;
     if (to.waits_for && !goes_on) waits_for = steplog::to_string(*to.waits_for);
     Query(statements_,
-          "UPDATE instances SET state=?1, due_at_ms=iif(?1 IN ('sleeping','waiting') AND "
-          "cancel_requested_at_ms IS NULL, coalesce(min(?2, deadline_ms), ?2, deadline_ms), ?2), "
-          "waits_for=?3, waits_detail=?4, owner=NULL, "
+          "UPDATE instances SET state=?1, due_at_ms=CASE WHEN ?1 IN ('sleeping','waiting') AND "
+          "cancel_requested_at_ms IS NULL AND (?2 IS NULL OR deadline_ms<?2) THEN deadline_ms "
+          "ELSE ?2 END, waits_for=?3, waits_detail=?4, owner=NULL, "
           "key_ticket=NULL, error_code=?5, error=?6, output_payload=?7, finished_at_ms=?8, "
           "holds_key=?9, updated_at_ms=?10 WHERE seq=?11",
           steplog::to_string(goes_on ? State::pending : to.to), due, waits_for,
@@ -537,7 +532,7 @@ void SqliteTransitions::apply(Row& row, const Transition& to) {
     if (releases || (is_finished(to.to) && !row.key.empty())) promote_next(row.key);
 }
 
-Renewed SqliteTransitions::renew(const std::vector<std::int64_t>& instances) {
+Renewed Transitions::renew(const std::vector<std::int64_t>& instances) {
     Renewed renewed;
     for (const std::int64_t seq : instances) {
         Row row;

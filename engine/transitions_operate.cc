@@ -3,7 +3,7 @@
 
 #include "engine/entries.h"
 #include "engine/rfc3339.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -26,7 +26,7 @@ std::string why_not(const std::string& state, const std::string& waits_for) {
 
 }  // namespace
 
-Resumed SqliteTransitions::resume(const ResumeRequest& request) {
+Resumed Transitions::resume(const ResumeRequest& request) {
     Resumed resumed;
     const auto one = [&](std::int64_t seq, const std::string& id) {
         std::string reason = resume_one(seq, request);
@@ -75,7 +75,7 @@ Resumed SqliteTransitions::resume(const ResumeRequest& request) {
 }
 
 // Names those that a bulk resume leaves alone although they wait.
-void SqliteTransitions::list_waiting(const ResumeRequest& request, Resumed& resumed) {
+void Transitions::list_waiting(const ResumeRequest& request, Resumed& resumed) {
     if (request.state) return;
     Query find(statements_,
                "SELECT id, state, waits_for FROM instances WHERE (state IN ('waiting','queued') OR "
@@ -88,7 +88,7 @@ void SqliteTransitions::list_waiting(const ResumeRequest& request, Resumed& resu
         resumed.skipped.push_back({find.text(0), why_not(find.text(1), find.text(2))});
 }
 
-std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest& request) {
+std::string Transitions::resume_one(std::int64_t seq, const ResumeRequest& request) {
     Query read(
         statements_,
         "SELECT id, key, holds_key, step, log_length, log_hash, state, waits_for, error_code, "
@@ -125,9 +125,8 @@ std::string SqliteTransitions::resume_one(std::int64_t seq, const ResumeRequest&
 }
 
 // Nothing but the time changes: the attempts count on.
-std::string SqliteTransitions::retry_now(Row& row, const std::string& state,
-                                         const std::string& waits_for,
-                                         const ResumeRequest& request) {
+std::string Transitions::retry_now(Row& row, const std::string& state, const std::string& waits_for,
+                                   const ResumeRequest& request) {
     if (state == "stuck")
         return "stuck: it has no attempt before it; workflow-resume gives it some";
     if (state != "sleeping" || waits_for != "retry") return why_not(state, waits_for);
@@ -139,7 +138,7 @@ std::string SqliteTransitions::retry_now(Row& row, const std::string& state,
 }
 
 // Due now, or behind whoever holds its key in the meantime.
-void SqliteTransitions::put_back_to_work(Row& row) {
+void Transitions::put_back_to_work(Row& row) {
     const bool wants_key = !row.key.empty() && !row.holds_key;
     const std::int64_t place = wants_key ? place_for(row.key, key_holders_max_of(row.seq)) : 0;
     const bool queues = wants_key && place == 0;
@@ -153,14 +152,15 @@ void SqliteTransitions::put_back_to_work(Row& row) {
     }
     Query(statements_,
           "UPDATE instances SET state=?, due_at_ms=?, waits_for=?, waits_detail=NULL, "
-          "key_ticket=?, holds_key=?, key_place=iif(?, ?, key_place), log_length=?, log_hash=?, "
+          "key_ticket=?, holds_key=?, key_place=CASE WHEN ?=1 THEN ? ELSE key_place END, "
+          "log_length=?, log_hash=?, "
           "updated_at_ms=? WHERE seq=?",
           queues ? "queued" : "pending", due, waits, ticket, !row.key.empty() && !queues, place > 0,
           place, row.log_length, row.log_hash, now(), row.seq)
         .run();
 }
 
-StepDecided SqliteTransitions::decide(const StepDecision& decision) {
+StepDecided Transitions::decide(const StepDecision& decision) {
     if (decision.step.empty() || decision.step.size() > 255)
         throw StoreError(StoreError::Kind::constraint, "a step's name has 1 to 255 characters");
     if (decision.result && Json::parse(*decision.result, nullptr, false).is_discarded())
@@ -209,7 +209,7 @@ StepDecided SqliteTransitions::decide(const StepDecision& decision) {
 }
 
 // Empty where the step has been tried and has no end yet.
-std::string SqliteTransitions::why_not_decided(const Row& row, const std::string& step) {
+std::string Transitions::why_not_decided(const Row& row, const std::string& step) {
     std::string last;
     bool is_step = false;
     Query read(statements_, "SELECT kind FROM entries WHERE instance=? AND step=? ORDER BY n",
@@ -229,7 +229,7 @@ std::string SqliteTransitions::why_not_decided(const Row& row, const std::string
                         : "not a step: only a step has a result that can be given";
 }
 
-void SqliteTransitions::settle_decided_once_key(const Row& row, const StepDecision& decision) {
+void Transitions::settle_decided_once_key(const Row& row, const StepDecision& decision) {
     std::string key;
     {
         Query claimed(statements_,
@@ -244,14 +244,14 @@ void SqliteTransitions::settle_decided_once_key(const Row& row, const StepDecisi
                       .result = decision.result});
 }
 
-Cancelled SqliteTransitions::cancel(const CancelRequest& request) {
+Cancelled Transitions::cancel(const CancelRequest& request) {
     Cancelled cancelled;
     for (const std::string& id : request.ids) cancel_one(newest_run(id), request, cancelled);
     return cancelled;
 }
 
-void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& request,
-                                   Cancelled& cancelled) {
+void Transitions::cancel_one(const std::string& id, const CancelRequest& request,
+                             Cancelled& cancelled) {
     Row row;
     std::string state, waits_for, waits_detail, code;
     bool living_holder = false, asked_before = false;
@@ -291,8 +291,8 @@ void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& r
         // To end is more than to pause.
         Query(statements_,
               "UPDATE instances SET cancel_requested_at_ms=?, "
-              "waits_for=iif(state='running',NULL,waits_for), "
-              "waits_detail=iif(state='queued',?,waits_detail) WHERE seq=?",
+              "waits_for=CASE WHEN state='running' THEN NULL ELSE waits_for END, "
+              "waits_detail=CASE WHEN state='queued' THEN ? ELSE waits_detail END WHERE seq=?",
               now(), or_null(not_before_in_line(waits_detail)), row.seq)
             .run();
         // One that queues has its turn before it.
@@ -302,16 +302,17 @@ void SqliteTransitions::cancel_one(const std::string& id, const CancelRequest& r
     audit(request.actor, request.kill ? "kill" : "cancel", row.id, said);
 }
 
-bool SqliteTransitions::can_take_back(const Row& row) {
+bool Transitions::can_take_back(const Row& row) {
+    // In JSON without spaces, and no text within it can hold the quotes.
     return Query(statements_,
                  "SELECT 1 FROM entries WHERE instance=? AND kind='completed' AND "
-                 "json_extract(data,'$.undo') LIMIT 1",
+                 "data LIKE '%\"undo\":true%' LIMIT 1",
                  row.seq)
         .next();
 }
 
 // As somebody who cancels it; nothing if somebody has.
-void SqliteTransitions::ask_past_deadline(const Row& row, const std::string& state) {
+void Transitions::ask_past_deadline(const Row& row, const std::string& state) {
     Query(statements_, "UPDATE instances SET cancel_requested_at_ms=? WHERE seq=?", now(), row.seq)
         .run();
     audit("engine", "cancel", row.id,
@@ -323,7 +324,7 @@ void SqliteTransitions::ask_past_deadline(const Row& row, const std::string& sta
 }
 
 // Nothing is appended to a log that does not verify.
-void SqliteTransitions::end_cancelled(Row& row, Json said) {
+void Transitions::end_cancelled(Row& row, Json said) {
     const bool too_late = said.value("code", "") == deadline_code;
     if (said.value("code", "") != "log_damaged")
         append(row, {.step = row.step, .kind = EntryKind::cancelled, .data = std::move(said)});
@@ -336,7 +337,7 @@ void SqliteTransitions::end_cancelled(Row& row, Json said) {
 }
 
 // Ends, or has its finished steps taken back first: then it is claimed anew for that.
-void SqliteTransitions::leave_as_asked(Row& row, const std::string& code) {
+void Transitions::leave_as_asked(Row& row, const std::string& code) {
     if (can_take_back(row))
         apply(row, {.to = State::pending, .delay = Ms(0)});
     else
@@ -344,7 +345,7 @@ void SqliteTransitions::leave_as_asked(Row& row, const std::string& code) {
 }
 
 // Who asked stands in the audit: the newest such row is this one's.
-void SqliteTransitions::end_as_asked(Row& row, const std::string& code) {
+void Transitions::end_as_asked(Row& row, const std::string& code) {
     Json said = {{"was", "running"}};
     {
         Query asked(statements_,
@@ -365,20 +366,20 @@ void SqliteTransitions::end_as_asked(Row& row, const std::string& code) {
     end_cancelled(row, std::move(said));
 }
 
-Rotated SqliteTransitions::rotate_keys(const RotateRequest& request) {
-    if (keys_.empty())
+Rotated Transitions::rotate_keys(const RotateRequest& request) {
+    if (options_.keys.empty())
         throw StoreError(StoreError::Kind::constraint,
                          "nothing is encrypted here: STEPLOG_ENCRYPTION_KEY is not set");
     Rotated rotated;
     rotated.done = payloads_.rewrap(request.limit);
     rotated.left = payloads_.to_rewrap();
     if (rotated.done > 0)
-        audit(request.actor, "rotate-key", keys_.front().id,
+        audit(request.actor, "rotate-key", options_.keys.front().id,
               {{"data_keys", rotated.done}, {"left", rotated.left}, {"reason", request.reason}});
     return rotated;
 }
 
-Purged SqliteTransitions::purge(const PurgeRequest& request) {
+Purged Transitions::purge(const PurgeRequest& request) {
     const std::int64_t finished_before_ms = now() - request.older_than.count();
     const std::int64_t received_before_ms =
         now() - std::max(request.older_than, events_kept_min).count();
@@ -393,7 +394,7 @@ Purged SqliteTransitions::purge(const PurgeRequest& request) {
     return purged;
 }
 
-int SqliteTransitions::purge_instances(std::int64_t finished_before_ms, int limit) {
+int Transitions::purge_instances(std::int64_t finished_before_ms, int limit) {
     std::vector<std::int64_t> ended;
     {
         // Children go before their parent, by which a forgotten customer's are found, and after its
@@ -423,13 +424,12 @@ int SqliteTransitions::purge_instances(std::int64_t finished_before_ms, int limi
 
 // The bodies of all forms of the events that these instances came from. The rows must not go on
 // naming them: numbers of payloads that are gone are given to new ones.
-void SqliteTransitions::forget_bodies_for(const std::vector<std::int64_t>& instances) {
+void Transitions::forget_bodies_for(const std::vector<std::int64_t>& instances) {
     std::vector<std::pair<std::int64_t, std::int64_t>> bodies;
-    {
+    for (const std::int64_t instance : instances) {
         Query find(statements_,
-                   "SELECT seq, payload FROM events WHERE payload NOTNULL AND instance IN (SELECT "
-                   "value FROM json_each(?))",
-                   to_text(Json(instances)));
+                   "SELECT seq, payload FROM events WHERE payload IS NOT NULL AND instance=?",
+                   instance);
         while (find.next()) bodies.emplace_back(find.integer(0), find.integer(1));
     }
     for (const auto& [event, payload] : bodies) {
@@ -438,7 +438,7 @@ void SqliteTransitions::forget_bodies_for(const std::vector<std::int64_t>& insta
     }
 }
 
-int SqliteTransitions::purge_events(std::int64_t received_before_ms, int limit) {
+int Transitions::purge_events(std::int64_t received_before_ms, int limit) {
     std::vector<std::int64_t> received;
     {
         Query find(statements_,
@@ -457,8 +457,8 @@ int SqliteTransitions::purge_events(std::int64_t received_before_ms, int limit) 
     return static_cast<int>(received.size());
 }
 
-void SqliteTransitions::audit(const std::string& actor, const std::string& action,
-                              const std::string& target, const Json& detail) {
+void Transitions::audit(const std::string& actor, const std::string& action,
+                        const std::string& target, const Json& detail) {
     Query(statements_, "INSERT INTO audit(at_ms,actor,action,target,detail) VALUES (?,?,?,?,?)",
           now(), actor, action, target, to_text(detail))
         .run();

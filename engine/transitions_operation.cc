@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "engine/entries.h"
-#include "engine/sqlite_transitions.h"
 #include "engine/step_log.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -26,9 +26,9 @@ void check(const OperateRequest& operation) {
 
 }  // namespace
 
-Json SqliteTransitions::Standing::place() const { return parse_stored(waits_detail); }
+Json Transitions::Standing::place() const { return parse_stored(waits_detail); }
 
-Operated SqliteTransitions::operate(const OperateRequest& operation) {
+Operated Transitions::operate(const OperateRequest& operation) {
     check(operation);
     Operated operated;
     for (const std::string& id : operation.ids) {
@@ -38,8 +38,8 @@ Operated SqliteTransitions::operate(const OperateRequest& operation) {
     return operated;
 }
 
-std::string SqliteTransitions::operate_on(const std::string& id, const OperateRequest& operation,
-                                          Operated& operated) {
+std::string Transitions::operate_on(const std::string& id, const OperateRequest& operation,
+                                    Operated& operated) {
     if (operation.kind == Kind::pause_workflow || operation.kind == Kind::unpause_workflow) {
         std::string reason = operation.kind == Kind::pause_workflow
                                  ? pause_workflow(id, operation)
@@ -57,7 +57,7 @@ std::string SqliteTransitions::operate_on(const std::string& id, const OperateRe
     return edit(*at, operation, operated);
 }
 
-std::optional<SqliteTransitions::Standing> SqliteTransitions::find_standing(const std::string& id) {
+std::optional<Transitions::Standing> Transitions::find_standing(const std::string& id) {
     Query read(statements_,
                "SELECT seq, id, key, holds_key, step, log_length, log_hash, state, waits_for, "
                "waits_detail, error_code, owner=?, cancel_requested_at_ms, workflow FROM instances "
@@ -77,7 +77,7 @@ std::optional<SqliteTransitions::Standing> SqliteTransitions::find_standing(cons
     return at;
 }
 
-void SqliteTransitions::audit_operation(const OperateRequest& operation, const Standing& at) {
+void Transitions::audit_operation(const OperateRequest& operation, const Standing& at) {
     Json said = {{"was", at.state}};
     if (!at.code.empty()) said["code"] = at.code;
     if (!operation.reason.empty()) said["reason"] = bounded(operation.reason);
@@ -86,8 +86,7 @@ void SqliteTransitions::audit_operation(const OperateRequest& operation, const S
 
 // The input that was accepted stays where it is: the log's chain begins with its hash. The one in
 // force is the newest that the log has. What is finished keeps its result.
-std::string SqliteTransitions::edit(Standing& at, const OperateRequest& operation,
-                                    Operated& operated) {
+std::string Transitions::edit(Standing& at, const OperateRequest& operation, Operated& operated) {
     if (at.state != "stuck") return at.state + ": only the input of a stuck instance can be edited";
     const Claimed whole = look_at(at.row.seq);
     if (!whole.damage.empty()) return "log_damaged: its log does not verify; restore a backup";

@@ -2,7 +2,7 @@
 // at a time is made for each thing, so that their order is that of their intents.
 #include <fmt/format.h>
 
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -19,7 +19,7 @@ std::string name_of(const Hash& secret, const std::string& entity) {
 }  // namespace
 
 // False when nothing may be written: `advanced` says why.
-bool SqliteTransitions::may_update(const Advance& advance, Advanced& advanced) {
+bool Transitions::may_update(const Advance& advance, Advanced& advanced) {
     const std::string name = name_of(payload_hash_key_, advance.update->entity);
     if (!has_room(LimitOf::entity, name, 1)) {
         advanced.held_back = Limit{Limit::Kind::slot, LimitOf::entity, name}.detail();
@@ -33,19 +33,20 @@ bool SqliteTransitions::may_update(const Advance& advance, Advanced& advanced) {
 
 // Written before the attempt: whatever becomes of it, nothing older may follow. An attempt that
 // ended in doubt before this one counts as made.
-void SqliteTransitions::begin_update(const Row& row, const Advance& advance) {
+void Transitions::begin_update(const Row& row, const Advance& advance) {
     const std::string name = name_of(payload_hash_key_, advance.update->entity);
     take_slot(LimitOf::entity, name, row.seq, advance.step);
     Query(statements_,
           "INSERT INTO applied_versions(entity,version,updated_at_ms) VALUES (?,?,?) "
-          "ON CONFLICT(entity) DO UPDATE SET version_before=version, version=excluded.version, "
+          "ON CONFLICT(entity) DO UPDATE SET version_before=applied_versions.version, "
+          "version=excluded.version, "
           "updated_at_ms=excluded.updated_at_ms",
           name, advance.update->version, now())
         .run();
 }
 
 // Nobody else has begun since: the attempt held the thing's slot.
-void SqliteTransitions::take_back_update(const UpdateClaim& update) {
+void Transitions::take_back_update(const UpdateClaim& update) {
     const std::string name = name_of(payload_hash_key_, update.entity);
     Query(statements_, "DELETE FROM applied_versions WHERE entity=? AND version_before IS NULL",
           name)

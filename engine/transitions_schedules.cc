@@ -7,7 +7,7 @@
 
 #include "engine/entries.h"
 #include "engine/rfc3339.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -19,7 +19,7 @@ StoreError refused(const std::string& why) { return {StoreError::Kind::constrain
 
 }  // namespace
 
-struct SqliteTransitions::ScheduleRow {
+struct Transitions::ScheduleRow {
     Schedule schedule;  // without its input
     std::int64_t input = 0;
     std::optional<std::int64_t> next_at_ms, due_at_ms;
@@ -33,28 +33,32 @@ struct SqliteTransitions::ScheduleRow {
 // --- defining
 // -------------------------------------------------------------------------------------
 
-void SqliteTransitions::define_schedules(const std::vector<Schedule>& schedules) {
-    Json names = Json::array();
+void Transitions::define_schedules(const std::vector<Schedule>& schedules) {
+    std::set<std::string> gone = names_of_schedules();
     for (const Schedule& schedule : schedules) {
-        names.push_back(schedule.name);
+        gone.erase(schedule.name);
         try {
             define_schedule(schedule);
         } catch (const std::invalid_argument& error) {
             throw refused(error.what());
         }
     }
-    const std::string kept = to_text(names);
-    Query(statements_,
-          "DELETE FROM payloads WHERE id IN (SELECT input FROM schedules WHERE name NOT IN (SELECT "
-          "value FROM json_each(?)))",
-          kept)
-        .run();
-    Query(statements_, "DELETE FROM schedules WHERE name NOT IN (SELECT value FROM json_each(?))",
-          kept)
-        .run();
+    for (const std::string& name : gone) {
+        Query(statements_,
+              "DELETE FROM payloads WHERE id IN (SELECT input FROM schedules WHERE name=?)", name)
+            .run();
+        Query(statements_, "DELETE FROM schedules WHERE name=?", name).run();
+    }
 }
 
-void SqliteTransitions::define_schedule(const Schedule& schedule) {
+std::set<std::string> Transitions::names_of_schedules() {
+    std::set<std::string> names;
+    Query read(statements_, "SELECT name FROM schedules");
+    while (read.next()) names.insert(read.text(0));
+    return names;
+}
+
+void Transitions::define_schedule(const Schedule& schedule) {
     require_valid(schedule);
     const Cron cron(schedule.cron, schedule.time_zone);
     const auto fresh = cron.next_after_ms(now());
@@ -95,13 +99,12 @@ void SqliteTransitions::define_schedule(const Schedule& schedule) {
     set_next(schedule, known->paused, keep ? known->next_at_ms : fresh);
 }
 
-std::int64_t SqliteTransitions::write_schedule_input(const std::string& name,
-                                                     const std::string& text) {
+std::int64_t Transitions::write_schedule_input(const std::string& name, const std::string& text) {
     return *payloads_.write(text, payloads_.data_key_for("schedule:" + name, now()));
 }
 
-void SqliteTransitions::set_next(const Schedule& schedule, bool paused,
-                                 std::optional<std::int64_t> next_at_ms) {
+void Transitions::set_next(const Schedule& schedule, bool paused,
+                           std::optional<std::int64_t> next_at_ms) {
     std::optional<std::int64_t> due;
     if (next_at_ms && !paused) due = due_with_jitter(schedule.name, *next_at_ms, schedule.jitter);
     std::optional<std::string> error;
@@ -114,13 +117,13 @@ void SqliteTransitions::set_next(const Schedule& schedule, bool paused,
 // --- reading
 // --------------------------------------------------------------------------------------
 
-std::optional<SqliteTransitions::ScheduleRow> SqliteTransitions::read_schedule(
-    const std::string& name) {
-    Query read(statements_,
-               "SELECT workflow, version, cron, time_zone, overlap, on_stuck, catch_up_ms, "
-               "jitter_ms, input, next_at_ms, due_at_ms, paused_at_ms NOTNULL, key FROM schedules "
-               "WHERE name=?",
-               name);
+std::optional<Transitions::ScheduleRow> Transitions::read_schedule(const std::string& name) {
+    Query read(
+        statements_,
+        "SELECT workflow, version, cron, time_zone, overlap, on_stuck, catch_up_ms, "
+        "jitter_ms, input, next_at_ms, due_at_ms, paused_at_ms IS NOT NULL, key FROM schedules "
+        "WHERE name=?",
+        name);
     if (!read.next()) return std::nullopt;
     ScheduleRow row;
     row.schedule.name = name;
@@ -140,7 +143,7 @@ std::optional<SqliteTransitions::ScheduleRow> SqliteTransitions::read_schedule(
     return row;
 }
 
-std::optional<std::int64_t> SqliteTransitions::next_schedule_due_ms() {
+std::optional<std::int64_t> Transitions::next_schedule_due_ms() {
     Query next(statements_,
                "SELECT due_at_ms FROM schedules WHERE due_at_ms<=9223372036854775807 ORDER BY "
                "due_at_ms LIMIT 1");  // a text, in a damaged index, is no time
@@ -148,7 +151,7 @@ std::optional<std::int64_t> SqliteTransitions::next_schedule_due_ms() {
     return next.integer(0);
 }
 
-std::string SqliteTransitions::holder_of(const std::string& key) {
+std::string Transitions::holder_of(const std::string& key) {
     Query holder(statements_,
                  "SELECT id FROM instances WHERE key=? AND holds_key=1 ORDER BY seq LIMIT 1", key);
     return holder.next() ? holder.text(0) : "";
@@ -157,7 +160,7 @@ std::string SqliteTransitions::holder_of(const std::string& key) {
 // --- deciding
 // -------------------------------------------------------------------------------------
 
-std::vector<ScheduleDecision> SqliteTransitions::decide_schedules() {
+std::vector<ScheduleDecision> Transitions::decide_schedules() {
     std::vector<ScheduleDecision> decisions;
     for (std::size_t looked = 0; looked < decided_at_once_max; ++looked) {
         std::string name;
@@ -187,8 +190,8 @@ std::vector<ScheduleDecision> SqliteTransitions::decide_schedules() {
     return decisions;
 }
 
-void SqliteTransitions::decide(const ScheduleRow& row, const Cron& cron,
-                               std::vector<ScheduleDecision>& decisions) {
+void Transitions::decide(const ScheduleRow& row, const Cron& cron,
+                         std::vector<ScheduleDecision>& decisions) {
     const Schedule& schedule = row.schedule;
     ScheduleDecision decision{.schedule = schedule.name, .workflow = schedule.workflow};
     const std::int64_t too_old_ms = now() - schedule.catch_up.count();
@@ -217,7 +220,7 @@ void SqliteTransitions::decide(const ScheduleRow& row, const Cron& cron,
     decisions.push_back(std::move(decision));
 }
 
-void SqliteTransitions::note(const ScheduleDecision& decision) {
+void Transitions::note(const ScheduleDecision& decision) {
     using Decided = ScheduleDecision::Outcome;
     const auto counted = [&](Decided outcome) {
         return decision.outcome == outcome ? decision.count : 0;
@@ -232,15 +235,15 @@ void SqliteTransitions::note(const ScheduleDecision& decision) {
         .run();
 }
 
-std::string SqliteTransitions::id_of(const ScheduleRow& row, const ScheduleDecision& decision,
-                                     bool triggered) {
+std::string Transitions::id_of(const ScheduleRow& row, const ScheduleDecision& decision,
+                               bool triggered) {
     return scheduled_instance_id(row.schedule.workflow, row.schedule.name, decision.at_ms,
                                  triggered);
 }
 
 // Throws std::invalid_argument when the schedule's own input cannot be read.
-void SqliteTransitions::start_scheduled(const ScheduleRow& row, ScheduleDecision& decision,
-                                        bool triggered) {
+void Transitions::start_scheduled(const ScheduleRow& row, ScheduleDecision& decision,
+                                  bool triggered) {
     const Schedule& schedule = row.schedule;
     const Payloads::Body stored = payloads_.read(row.input);
     Json input = parse_stored(stored.text.value_or(""));
@@ -262,7 +265,7 @@ void SqliteTransitions::start_scheduled(const ScheduleRow& row, ScheduleDecision
     decision.instance = instance.id;
 }
 
-void SqliteTransitions::cancel_others(const Schedule& schedule) {
+void Transitions::cancel_others(const Schedule& schedule) {
     cancel_all_of_key(schedule.key, {.actor = "schedule:" + schedule.name,
                                      .reason = "its schedule is due again"});
 }
@@ -270,7 +273,7 @@ void SqliteTransitions::cancel_others(const Schedule& schedule) {
 // --- people
 // ---------------------------------------------------------------------------------------
 
-ScheduleChanged SqliteTransitions::change_schedule(const ScheduleChange& change) {
+ScheduleChanged Transitions::change_schedule(const ScheduleChange& change) {
     const auto row = read_schedule(change.name);
     if (!row)
         return {.refused = "there is no such schedule: workflow-inspect schedules lists them"};
@@ -301,7 +304,7 @@ ScheduleChanged SqliteTransitions::change_schedule(const ScheduleChange& change)
     return changed;
 }
 
-std::string SqliteTransitions::pause(const ScheduleRow& row) {
+std::string Transitions::pause(const ScheduleRow& row) {
     if (row.paused) return "it is paused already";
     Query(statements_,
           "UPDATE schedules SET paused_at_ms=?1, due_at_ms=NULL, updated_at_ms=?1 WHERE name=?2",
@@ -311,7 +314,7 @@ std::string SqliteTransitions::pause(const ScheduleRow& row) {
 }
 
 // The times that passed meanwhile are not made up for: that is what a pause means.
-std::string SqliteTransitions::unpause(const ScheduleRow& row) {
+std::string Transitions::unpause(const ScheduleRow& row) {
     if (!row.paused) return "it is not paused";
     const Cron cron(row.schedule.cron, row.schedule.time_zone);
     Query(statements_, "UPDATE schedules SET paused_at_ms=NULL, updated_at_ms=? WHERE name=?",
@@ -321,7 +324,7 @@ std::string SqliteTransitions::unpause(const ScheduleRow& row) {
     return "";
 }
 
-std::string SqliteTransitions::trigger(const ScheduleRow& row, std::string& instance) {
+std::string Transitions::trigger(const ScheduleRow& row, std::string& instance) {
     const std::string holder = holder_of(row.schedule.key);
     if (row.schedule.overlap == Overlap::skip && !holder.empty())
         return fmt::format("{} is unfinished, and its overlap policy is skip", holder);

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -26,37 +26,41 @@ void require_valid(const NewInstance& instance) {
 }  // namespace
 
 // One that still waits for its time, in the line for its key or out of it.
-std::optional<Accepted> SqliteTransitions::find_debounced(const NewInstance& instance) {
+std::optional<Accepted> Transitions::find_debounced(const NewInstance& instance) {
     if (!instance.debounce) return std::nullopt;
     require_valid(instance);
     // What may have run before a restore says so in its own log.
     if (lost_since(restores_, instance.caused_at_ms, now())) return std::nullopt;
     Query find(statements_,
-               "SELECT instance FROM debounces JOIN instances ON seq=instance "
-               "WHERE debounces.workflow=? AND name=? AND epoch=0 AND log_length=0 AND "
-               "state IN ('pending','queued') AND coalesce(due_at_ms, waits_detail+0)>?",
-               instance.workflow, forgotten_name(payload_hash_key_, instance.debounce->key), now());
+               "SELECT instance, due_at_ms, waits_detail FROM debounces JOIN instances ON "
+               "seq=instance WHERE debounces.workflow=? AND name=? AND epoch=0 AND log_length=0 "
+               "AND state IN ('pending','queued')",
+               instance.workflow, forgotten_name(payload_hash_key_, instance.debounce->key));
     if (!find.next()) return std::nullopt;
+    const std::int64_t begins = find.is_null(1) ? time_in_line(find.text(2)) : find.integer(1);
+    if (begins <= now()) return std::nullopt;
     Accepted waiting;
     waiting.instance = find.integer(0);
     waiting.debounced = true;
     return waiting;
 }
 
-void SqliteTransitions::put_off(const NewInstance& instance, std::int64_t seq) {
+void Transitions::put_off(const NewInstance& instance, std::int64_t seq) {
     if (!instance.debounce) return;
     any_debounce_ = true;  // never false again in this life: this transaction may yet fail
-    Query(statements_, "INSERT OR REPLACE INTO debounces(workflow,name,instance) VALUES (?,?,?)",
+    Query(statements_,
+          "INSERT INTO debounces(workflow,name,instance) VALUES (?,?,?) ON CONFLICT(workflow,name) "
+          "DO UPDATE SET instance=excluded.instance",
           instance.workflow, forgotten_name(payload_hash_key_, instance.debounce->key), seq)
         .run();
 }
 
-void SqliteTransitions::forget_debounce(std::int64_t seq) {
+void Transitions::forget_debounce(std::int64_t seq) {
     Query(statements_, "DELETE FROM debounces WHERE instance=?", seq).run();
 }
 
-void SqliteTransitions::give_input(const Accepted& waiting, const NewInstance& instance,
-                                   std::int64_t payload, const Hash& hash) {
+void Transitions::give_input(const Accepted& waiting, const NewInstance& instance,
+                             std::int64_t payload, const Hash& hash) {
     std::string id;
     std::int64_t came_at_ms = 0;
     std::optional<std::int64_t> old_payload;
@@ -71,13 +75,15 @@ void SqliteTransitions::give_input(const Accepted& waiting, const NewInstance& i
     }
     const std::int64_t latest = std::max(came_at_ms + instance.debounce->timeout.count(), now());
     const std::int64_t starts = std::min(now() + instance.debounce->period.count(), latest);
-    Query(statements_,
-          "UPDATE instances SET input_payload=?1, input_hash=?2, log_hash=?3, version=?4, "
-          "due_at_ms=iif(state='queued', NULL, min(?5, coalesce(deadline_ms, ?5))), "
-          "waits_detail=iif(state='queued', CAST(?5 AS TEXT), waits_detail), updated_at_ms=?6 "
-          "WHERE seq=?7",
-          payload, hash, genesis_hash(payload_hash_key_, id, instance.workflow, hash),
-          std::max(instance.version, 1), starts, now(), waiting.instance)
+    Query(
+        statements_,
+        "UPDATE instances SET input_payload=?1, input_hash=?2, log_hash=?3, version=?4, "
+        "due_at_ms=CASE WHEN state='queued' THEN NULL WHEN deadline_ms<?5 THEN deadline_ms ELSE ?5 "
+        "END, waits_detail=CASE WHEN state='queued' THEN CAST(?5 AS TEXT) ELSE waits_detail END, "
+        "updated_at_ms=?6 "
+        "WHERE seq=?7",
+        payload, hash, genesis_hash(payload_hash_key_, id, instance.workflow, hash),
+        std::max(instance.version, 1), starts, now(), waiting.instance)
         .run();
     // The body of an event stays with it.
     Query(statements_,

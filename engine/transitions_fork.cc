@@ -6,8 +6,8 @@
 
 #include "engine/entries.h"
 #include "engine/run_id.h"
-#include "engine/sqlite_transitions.h"
 #include "engine/step_log.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 namespace {
@@ -35,8 +35,8 @@ bool says_what_was_finished(const Entry& entry, StepLog& log) {
 
 }  // namespace
 
-std::string SqliteTransitions::fork_one(Standing& at, const OperateRequest& operation,
-                                        Operated& operated) {
+std::string Transitions::fork_one(Standing& at, const OperateRequest& operation,
+                                  Operated& operated) {
     const bool has_ended = is_finished(parse_state(at.state).value_or(State::pending));
     if (at.living_holder)
         return "running: a worker has it; workflow-admin pause stops it before its next step";
@@ -74,7 +74,7 @@ std::string SqliteTransitions::fork_one(Standing& at, const OperateRequest& oper
     return "";
 }
 
-std::string SqliteTransitions::free_fork_id(const std::string& id) {
+std::string Transitions::free_fork_id(const std::string& id) {
     for (int n = 1;; ++n) {
         std::string name = fmt::format("{}/fork/{}", id, n);
         if (!find_instance(name)) return name;
@@ -82,8 +82,8 @@ std::string SqliteTransitions::free_fork_id(const std::string& id) {
 }
 
 // As a child that outlives its parent: so a customer who is forgotten is forgotten there too.
-SqliteTransitions::Row SqliteTransitions::insert_fork(const Standing& at, const Claimed& whole,
-                                                      const std::string& id) {
+Transitions::Row Transitions::insert_fork(const Standing& at, const Claimed& whole,
+                                          const std::string& id) {
     const auto input =
         *payloads_.write(whole.input, payloads_.data_key_of_instance(at.row.seq, now()));
     const NewInstance instance{.id = id,
@@ -102,8 +102,8 @@ SqliteTransitions::Row SqliteTransitions::insert_fork(const Standing& at, const 
     return find_standing(id)->row;
 }
 
-void SqliteTransitions::copy_log(Row& fresh, const std::vector<Entry>& entries, StepLog& log,
-                                 std::int64_t before) {
+void Transitions::copy_log(Row& fresh, const std::vector<Entry>& entries, StepLog& log,
+                           std::int64_t before) {
     std::map<std::int64_t, std::int64_t> arrived;  // signals: number there, number here
     // What began before the step counts as before it, though it ended beside it.
     const auto began = [&log](const Entry& entry) {
@@ -131,7 +131,7 @@ void SqliteTransitions::copy_log(Row& fresh, const std::vector<Entry>& entries, 
     }
 }
 
-void SqliteTransitions::forget_arrival(const Row& row, std::int64_t arrived) {
+void Transitions::forget_arrival(const Row& row, std::int64_t arrived) {
     Query(statements_,
           "DELETE FROM signals WHERE instance=?1 AND taken_by_n IS NULL AND payload=(SELECT "
           "payload FROM entries WHERE instance=?1 AND n=?2)",

@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "engine/entries.h"
-#include "engine/sqlite_transitions.h"
+#include "engine/transitions.h"
 
 namespace steplog {
 
-Moved SqliteTransitions::move(const MoveRequest& request) {
+Moved Transitions::move(const MoveRequest& request) {
     if (request.to_version < 1)
         throw StoreError(StoreError::Kind::constraint, "a version is a number from 1 on");
     Moved moved;
@@ -19,8 +19,7 @@ Moved SqliteTransitions::move(const MoveRequest& request) {
     return moved;
 }
 
-std::string SqliteTransitions::move_one(const std::string& id, const MoveRequest& request,
-                                        Moved& moved) {
+std::string Transitions::move_one(const std::string& id, const MoveRequest& request, Moved& moved) {
     Row row;
     std::string state, code, workflow;
     std::int64_t version = 0;
