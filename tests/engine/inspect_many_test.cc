@@ -10,6 +10,7 @@ namespace steplog {
 namespace {
 
 using std::chrono::hours;
+using ::testing::ElementsAre;
 using testing::House;
 using ::testing::IsEmpty;
 
@@ -137,6 +138,35 @@ TEST_F(InspectMany, ListsAsALookAtAllWould) {
                 for (const InstanceRow& row : inspector.list(filter)) found.push_back(row.id);
                 EXPECT_EQ(found, wanted) << state << " " << key << " " << limit;
             }
+}
+
+// Longer ago than is looked through: by indexes alone.
+TEST_F(InspectMany, KnowsACustomerOfLongAgo) {
+    house.start("order/old", "order", {{"way", "end"}}, "shop:true::cus_old");
+    house.start("order/old/child", "order", {{"way", "end"}});
+    house.start("order/plain", "order", {{"way", "end"}}, "cus_old");
+    house.start("order/other", "order", {{"way", "end"}}, "shop:true::cus_older");
+    house.engine().run_until_idle();
+    house.restart();
+    house.damage(
+        "UPDATE instances SET parent=(SELECT seq FROM instances WHERE id='order/old') WHERE "
+        "id='order/old/child';"
+        "INSERT INTO once_keys(key,state,instance_id,step,idempotency_key,result,updated_at_ms) "
+        "VALUES ('welcome/shop/cus_old','completed','order/old','mail','k',1,1),"
+        "('welcome/shop/cus_older','completed','order/other','mail','k',1,1);"
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM n WHERE n<21000) "
+        "INSERT INTO instances(id,workflow,version,state,log_hash,input_hash,created_at_ms,"
+        "updated_at_ms,finished_at_ms,key) SELECT 'later/'||n, 'order', 1, 'completed', "
+        "zeroblob(32), zeroblob(32), 1, 1, 1, 'bank:'||n FROM n");
+    Inspector inspector(house.database(), house.clock);
+    const CustomerView view = inspector.customer("cus_old");
+    std::vector<std::string> ids;
+    for (const InstanceRow& row : view.instances) ids.push_back(row.id);
+    EXPECT_THAT(ids, ElementsAre("order/old", "order/old/child", "order/plain"));
+    ASSERT_EQ(view.once.size(), 1u);
+    EXPECT_EQ(view.once.front().key, "welcome/shop/cus_old");
+    EXPECT_EQ(inspector.customer("18").instances.size(), 1u);
+    EXPECT_THROW(inspector.customer("cus_ol"), InspectError);
 }
 
 }  // namespace
