@@ -92,6 +92,7 @@ class Webhook : public ::testing::Test {
         front_.start();
         const auto address = front_.address();
         client_ = std::make_unique<httplib::Client>("http://" + address);
+        client_->set_read_timeout(60);  // under valgrind the largest bodies take some seconds
     }
 
     StripeWebhookOptions options() {

@@ -143,6 +143,9 @@ TEST_F(Clocks, ThatJumpToAndFroFireNothingTwice) {
     let_all_sleep(5, 2);
     for (int jump = 0; jump < 20; ++jump) {
         set_clock(jump % 3 == 0 ? day_s : jump % 3 == 1 ? -day_s : 0);
+        // What is due a day ahead is begun by that clock, on a busy machine too: one that jumps
+        // back between the claim and the intent makes any attempt look early.
+        if (jump == 0) EXPECT_TRUE(becomes(unfinished, 0, 20s)) << log();
         if (jump % 4 == 0) buy(1);
         std::this_thread::sleep_for(150ms);
     }
