@@ -27,6 +27,19 @@ constexpr int wal_frame_bytes = 24 + 4096;
 constexpr off_t database_bytes_min = 512;  // SQLite's smallest page
 constexpr int length_max = 16 * 1024 * 1024;
 
+// While the text of the schema may be changed, by a migration: never otherwise.
+class SchemaWritable {
+  public:
+    explicit SchemaWritable(sqlite3* database) : database_(database) { defend(0); }
+    ~SchemaWritable() { defend(1); }
+    SchemaWritable(const SchemaWritable&) = delete;
+    SchemaWritable& operator=(const SchemaWritable&) = delete;
+
+  private:
+    void defend(int on) { sqlite3_db_config(database_, SQLITE_DBCONFIG_DEFENSIVE, on, nullptr); }
+    sqlite3* const database_;
+};
+
 void refuse_odd_files(const fs::path& path, bool create) {
     struct stat status {};
     if (lstat(path.c_str(), &status) != 0) {
@@ -244,6 +257,8 @@ void SqliteFile::verify() {
 // Forwards only, one transaction a migration: a crash leaves the old schema whole.
 void SqliteFile::migrate(const std::vector<Migration>& migrations) {
     const std::int64_t applied = pragma(database_, "user_version");
+    if (migrations.back().number <= applied) return;
+    const SchemaWritable writable(database_.getHandle());
     for (const Migration& migration : migrations) {
         if (migration.number <= applied) continue;
         SQLite::Transaction transaction(database_, SQLite::TransactionBehavior::IMMEDIATE);

@@ -122,6 +122,27 @@ TEST_P(Released, IsOpenedAndItsInstancesAreFinished) {
     EXPECT_TRUE(Inspector(shop.house.database(), shop.house.clock).check().holds());
 }
 
+// Each row that a step writes is checked, and SQLite would build a table for each CHECK … IN (…) of
+// more than two words (migration 0007): more work than the row itself.
+TEST(Checks, NeedNoTablesOfTheirOwn) {
+    House house;
+    house.store().flush();
+    SQLite::Database database(house.database(), SQLite::OPEN_READONLY);
+    for (const char* sql :
+         {"INSERT INTO instances(id,workflow,version,state,due_at_ms,owner,epoch,log_hash,"
+          "input_hash,created_at_ms,updated_at_ms) VALUES (?1,?1,1,'running',?2,1,1,?3,?3,?2,?2)",
+          "INSERT INTO entries(instance,n,step,kind,at_ms,data,hash) VALUES (?1,1,?2,?2,?1,?2,?3)",
+          "INSERT INTO events(source,id,type,disposition,instance,body_hash,received_at_ms) "
+          "VALUES (?1,?1,?1,?1,?2,?3,?2)",
+          "UPDATE instances SET step=?1,log_length=?2,log_hash=?3 WHERE seq=?2"}) {
+        SQLite::Statement program(database, fmt::format("EXPLAIN {}", sql));
+        int instructions = 0;
+        for (; program.executeStep(); ++instructions)
+            EXPECT_NE(program.getColumn(1).getString(), "OpenEphemeral") << sql;
+        EXPECT_GT(instructions, 10) << sql;
+    }
+}
+
 // --- the machinery, under migrations that are made up
 
 constexpr const char* good =
