@@ -457,8 +457,10 @@ Advanced Context::commit(Advance advance) {
     while (true) {
         // Not handed in after all, for want of memory: it comes first.
         if (replay_->handed_in && !replay_->handed_in_result.valid()) settle_handed_in();
-        // Handed in behind the last outcome, so that one commit carries both.
+        // Handed in behind the last outcome, so that one commit carries both; waited for before
+        // it, so that the thread is woken once.
         auto result = surroundings_.store->advance(advance);
+        result.wait();
         bool outcome_lost = false;
         if (replay_->handed_in) {
             try {
@@ -466,7 +468,6 @@ Advanced Context::commit(Advance advance) {
                 replay_->handed_in.reset();
             } catch (const StoreError& error) {
                 outcome_lost = true;
-                result.wait();
                 wait_or_abandon(error);
             }
         }

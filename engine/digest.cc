@@ -1,11 +1,11 @@
 #include "engine/digest.h"
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
 
 #include <charconv>
+#include <memory>
 #include <stdexcept>
 
 namespace steplog {
@@ -15,9 +15,76 @@ constexpr std::string_view name_prefix = "forgotten:";
 constexpr std::size_t name_digits = 32;
 constexpr std::string_view data_prefix = "{\"forgotten\":\"";
 
+[[noreturn]] void not_available(const char* what) {
+    throw std::runtime_error(std::string(what) + " is not available in this OpenSSL");
+}
+
+const unsigned char* bytes_of(std::string_view text) {
+    return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+// OpenSSL looks an algorithm up by its name each time that it is not told otherwise, which takes
+// longer than hashing what we hash: each thread keeps what it has found.
+class Sha256 {
+  public:
+    Sha256()
+        : algorithm_(EVP_MD_fetch(nullptr, "SHA256", nullptr), EVP_MD_free),
+          context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+        if (!algorithm_ || !context_) not_available("SHA-256");
+    }
+    Hash hash(std::string_view text) {
+        Hash hash;
+        if (!EVP_DigestInit_ex2(context_.get(), algorithm_.get(), nullptr) ||
+            !EVP_DigestUpdate(context_.get(), text.data(), text.size()) ||
+            !EVP_DigestFinal_ex(context_.get(), hash.data(), nullptr))
+            not_available("SHA-256");
+        return hash;
+    }
+
+  private:
+    std::unique_ptr<EVP_MD, decltype(&EVP_MD_free)> algorithm_;
+    std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+};
+
+class HmacSha256 {
+  public:
+    HmacSha256() {
+        const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> algorithm(
+            EVP_MAC_fetch(nullptr, "HMAC", nullptr), EVP_MAC_free);
+        if (algorithm) context_.reset(EVP_MAC_CTX_new(algorithm.get()));
+        if (!context_) not_available("HMAC-SHA256");
+    }
+    Hash hash(const Hash& secret, std::string_view text) {
+        Hash hash;
+        std::size_t size = 0;
+        if (!begin(secret) || !EVP_MAC_update(context_.get(), bytes_of(text), text.size()) ||
+            !EVP_MAC_final(context_.get(), hash.data(), &size, hash.size()) || size != hash.size())
+            not_available("HMAC-SHA256");
+        return hash;
+    }
+
+  private:
+    // It keeps its secret until another one is given.
+    bool begin(const Hash& secret) {
+        if (secret_ == secret) return EVP_MAC_init(context_.get(), nullptr, 0, nullptr) == 1;
+        secret_.reset();
+        std::string digest = "SHA256";
+        const OSSL_PARAM how[] = {
+            OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
+            OSSL_PARAM_construct_end()};
+        if (EVP_MAC_init(context_.get(), secret.data(), secret.size(), how) != 1) return false;
+        secret_ = secret;
+        return true;
+    }
+
+    std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context_{nullptr, EVP_MAC_CTX_free};
+    std::optional<Hash> secret_;
+};
+
 // Collects the bytes that a hash covers: integers as 8 bytes, texts behind their length.
 class Fields {
   public:
+    Fields() { bytes_.reserve(256); }
     Fields& add(std::uint64_t value) {
         for (int shift = 56; shift >= 0; shift -= 8)
             bytes_.push_back(static_cast<char>(value >> shift));
@@ -42,20 +109,13 @@ class Fields {
 }  // namespace
 
 Hash sha256(std::string_view text) {
-    Hash hash;
-    SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), hash.data());
-    return hash;
+    thread_local Sha256 sha256;
+    return sha256.hash(text);
 }
 
 Hash keyed_hash(const Hash& secret, std::string_view text) {
-    Hash hash;
-    unsigned int size = 0;
-    if (!HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
-              reinterpret_cast<const unsigned char*>(text.data()), text.size(), hash.data(),
-              &size) ||
-        size != hash.size())
-        throw std::runtime_error("HMAC-SHA256 is not available in this OpenSSL");
-    return hash;
+    thread_local HmacSha256 hmac;
+    return hmac.hash(secret, text);
 }
 
 std::string forgotten_name(const Hash& secret, std::string_view id) {

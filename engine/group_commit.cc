@@ -198,24 +198,36 @@ void GroupCommit::run_in_transaction(Batch& batch) {
 
 // False when one of them failed: who knows what of it was written.
 bool GroupCommit::run_together(Batch& batch) {
+    const auto settled = [this] { return run_without_savepoint([this] { settle(); }); };
     for (auto& item : batch) {
-        if (item->options.may_fail) {
-            run_item(*item);
-            if (item->ended_transaction) return false;
+        const WriteOptions& options = item->options;
+        if ((!options.takes_up || options.may_fail) && !settled()) return false;
+        if (!options.may_fail) {
+            if (!run_without_savepoint([&] { item->run(); })) return false;
             continue;
         }
-        try {
-            item->run();
-        } catch (const SQLite::Exception& error) {
-            if (!concerns_item_alone(error)) throw;
-            return false;
-        } catch (const std::bad_alloc&) {
-            throw;  // as SQLITE_NOMEM: who knows what else was left half done
-        } catch (const std::exception&) {
-            return false;
-        }
+        run_item(*item);
+        if (item->ended_transaction) return false;
     }
-    return true;
+    return settled();
+}
+
+bool GroupCommit::run_without_savepoint(const std::function<void()>& work) {
+    try {
+        work();
+        return true;
+    } catch (const SQLite::Exception& error) {
+        if (!concerns_item_alone(error)) throw;
+        return false;
+    } catch (const std::bad_alloc&) {
+        throw;  // as SQLITE_NOMEM: who knows what else was left half done
+    } catch (const std::exception&) {
+        return false;
+    }
+}
+
+void GroupCommit::settle() {
+    if (options_.settle) options_.settle();
 }
 
 // Each in its own savepoint. False when one of them ended the transaction: then nothing of the
@@ -236,6 +248,7 @@ void GroupCommit::run_item(Item& item) {
     database_.exec("SAVEPOINT item");
     try {
         item.run();
+        settle();
     } catch (const SQLite::Exception& error) {
         const bool stands = sqlite3_get_autocommit(database_.getHandle()) == 0;
         if (!stands || !concerns_item_alone(error)) throw;
@@ -251,7 +264,10 @@ void GroupCommit::run_item(Item& item) {
     } catch (const std::exception&) {
         item.failed_alone = std::current_exception();
     }
-    if (item.failed_alone) database_.exec("ROLLBACK TO item");
+    if (item.failed_alone) {
+        database_.exec("ROLLBACK TO item");
+        if (options_.on_undone) options_.on_undone();
+    }
     database_.exec("RELEASE item");
 }
 
@@ -264,6 +280,7 @@ void GroupCommit::look_for_room() {
 }
 
 void GroupCommit::roll_back() {
+    if (options_.on_undone) options_.on_undone();
     sqlite3* handle = database_.getHandle();
     if (sqlite3_get_autocommit(handle) == 0)
         sqlite3_exec(handle, "ROLLBACK", nullptr, nullptr, nullptr);

@@ -44,6 +44,10 @@ struct GroupCommitOptions {
     // On the writer, inside the transaction, before it is committed: throws StoreError::failed when
     // this process must not write any more. Then nothing is written, now or ever.
     std::function<void()> before_commit = {};
+    // On the writer, before each item that does not take up what the one before it put off, and at
+    // the end of each transaction and savepoint: what is put off is written…
+    std::function<void()> settle = {};
+    std::function<void()> on_undone = {};  // … or was rolled back with the rest
     std::function<void()> on_full = {};  // on the writer, after a commit met a full disk: make room
     // On the writer, while the disk counts as full: whether it does so no longer. Asked after each
     // commit and every room_pause; without it a commit is proof enough.
@@ -57,6 +61,7 @@ struct GroupCommitOptions {
 struct WriteOptions {
     bool lazy = false;      // waits up to lazy_delay for company
     bool may_fail = false;  // is likely to fail alone: the others need not run again then
+    bool takes_up = false;  // goes on from what the item before it put off
 };
 
 class GroupCommit {
@@ -125,6 +130,8 @@ class GroupCommit {
     void commit(Batch& batch);
     void run_in_transaction(Batch& batch);
     bool run_together(Batch& batch);
+    bool run_without_savepoint(const std::function<void()>& work);
+    void settle();
     bool run_apart(Batch& batch);
     void run_item(Item& item);
     StoreError give_up(const SQLite::Exception& error);

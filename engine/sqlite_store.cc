@@ -106,6 +106,8 @@ class SqliteStore final : public Store {
                                            refuse_if_not_ours();
                                            file_.make_log_room();
                                        },
+                                   .settle = [this] { transitions_.settle(); },
+                                   .on_undone = [this] { transitions_.forget_unsettled(); },
                                    .acknowledge_before_commit = options_.acknowledge_before_commit};
         if (reserve_) {
             commits.on_full = [this] { make_room(); };
@@ -165,13 +167,19 @@ class SqliteStore final : public Store {
     }
 
     std::future<Advanced> advance(Advance advance) override {
-        const std::size_t bytes = bytes_of(advance);
-        const WriteOptions options{.lazy = advance.lazy,
-                                   .may_fail = static_cast<bool>(advance.change)};
+        const WriteOptions options{
+            .lazy = advance.lazy, .may_fail = static_cast<bool>(advance.change), .takes_up = true};
         if (advance.to && advance.to->claim_next && is_rationed()) advance.to->claim_next = false;
+        std::vector<EntryBytes> ready;
+        ready.reserve(advance.entries.size());
+        for (const NewEntry& entry : advance.entries)
+            ready.emplace_back(entry, file_.payload_hash_key());
+        const std::size_t bytes = bytes_of(advance);
         return commits_->submit<Advanced>(
-            [this, advance = std::move(advance)] { return transitions_.advance(advance); }, bytes,
-            options);
+            [this, advance = std::move(advance), ready = std::move(ready)] {
+                return transitions_.advance(advance, ready);
+            },
+            bytes, options);
     }
 
     std::future<Renewed> renew(std::vector<std::int64_t> instances) override {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/entries.h"
 #include "engine/run_id.h"
@@ -33,6 +34,12 @@ bool begins_something(const Advance& advance) {
            advance.await_signal || advance.start_child || advance.await_child ||
            std::any_of(advance.entries.begin(), advance.entries.end(),
                        [](const NewEntry& entry) { return entry.kind == EntryKind::started; });
+}
+
+// Whether it comes upon the instance's own row before it has ended.
+bool looks_at_row(const Advance& advance) {
+    return advance.change || advance.once_claim || advance.once_settle || advance.await_signal ||
+           advance.start_child || advance.await_child;
 }
 
 }  // namespace
@@ -70,23 +77,28 @@ std::optional<std::int64_t> Transitions::write_payload(const Row& row,
     return payloads_.write(body, payloads_.data_key_of_instance(row.seq, now()));
 }
 
+EntryBytes::EntryBytes(const NewEntry& entry, const Hash& secret)
+    : data(to_text(entry.data)), content(content_hash(secret, entry.step, data)) {
+    if (entry.payload) payload = keyed_hash(secret, *entry.payload);
+}
+
 Entry Transitions::append(Row& row, const NewEntry& entry) {
+    return append(row, entry, EntryBytes(entry, payload_hash_key_));
+}
+
+Entry Transitions::append(Row& row, const NewEntry& entry, const EntryBytes& bytes) {
     const std::int64_t at_ms = now();
     const std::int64_t n = ++row.log_length;
-    const std::string data = to_text(entry.data);
     const std::optional<std::int64_t> payload = write_payload(row, entry.payload);
-    std::optional<Hash> payload_hash;
-    if (entry.payload) payload_hash = keyed_hash(payload_hash_key_, *entry.payload);
     const std::string_view kind = steplog::to_string(entry.kind);
-    const Hash content = content_hash(payload_hash_key_, entry.step, data);
-    row.log_hash = chain_hash(row.log_hash, n, content, kind, entry.attempt, entry.generation,
-                              at_ms, payload_hash);
+    row.log_hash = chain_hash(row.log_hash, n, bytes.content, kind, entry.attempt, entry.generation,
+                              at_ms, bytes.payload);
     Query(statements_,
           "INSERT INTO "
           "entries(instance,n,step,kind,attempt,generation,at_ms,data,payload,payload_hash,hash) "
           "VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-          row.seq, n, entry.step, kind, entry.attempt, entry.generation, at_ms, data, payload,
-          payload_hash, row.log_hash)
+          row.seq, n, entry.step, kind, entry.attempt, entry.generation, at_ms, bytes.data, payload,
+          bytes.payload, row.log_hash)
         .run();
     return {n,     entry.step, entry.kind,   entry.attempt, entry.generation,
             at_ms, entry.data, entry.payload};
@@ -378,42 +390,77 @@ bool Transitions::take_key(Row& row, const std::string& key) {
 // --- advance
 // --------------------------------------------------------------------------------------
 
-Advanced Transitions::advance(const Advance& advance) {
-    Row row;
-    bool asked_to_end = false, past_deadline = false, asked_to_pause = false;
-    {
-        Query read(statements_,
-                   "SELECT id, key, holds_key, step, log_length, log_hash, cancel_requested_at_ms, "
-                   "deadline_ms<=?, waits_for='pause' FROM instances WHERE seq=? AND epoch=? AND "
-                   "owner=? AND state='running'",
-                   now(), advance.instance, advance.epoch, owner_);
-        if (!read.next())
-            throw StoreError(StoreError::Kind::fenced,
-                             "the instance was claimed by someone else since");
-        row = {advance.instance, read.text(0),    read.text(1), read.integer(2) != 0,
-               read.text(3),     read.integer(4), read.hash(5)};
-        asked_to_end = !read.is_null(6);
-        const bool ends = advance.to && is_finished(advance.to->to) && !advance.continue_as;
-        past_deadline = !asked_to_end && !ends && read.integer(7) != 0;
-        asked_to_pause = read.integer(8) != 0;
-    }
+// What the last advance left open is this one's row, or is written first.
+Transitions::Open Transitions::open_row(const Advance& advance) {
+    if (open_ && open_->row.seq == advance.instance && open_->epoch == advance.epoch)
+        return *std::exchange(open_, std::nullopt);
+    settle();
+    Query read(statements_,
+               "SELECT id, key, holds_key, step, log_length, log_hash, cancel_requested_at_ms, "
+               "deadline_ms, waits_for='pause' FROM instances WHERE seq=? AND epoch=? AND "
+               "owner=? AND state='running'",
+               advance.instance, advance.epoch, owner_);
+    if (!read.next())
+        throw StoreError(StoreError::Kind::fenced,
+                         "the instance was claimed by someone else since");
+    Open at;
+    at.row = {advance.instance, read.text(0),    read.text(1), read.integer(2) != 0,
+              read.text(3),     read.integer(4), read.hash(5)};
+    at.epoch = advance.epoch;
+    at.asked_to_end = !read.is_null(6);
+    at.deadline_ms = read.maybe_integer(7);
+    at.asked_to_pause = read.integer(8) != 0;
+    return at;
+}
+
+void Transitions::write(Open& at) {
+    if (!at.is_changed) return;
+    Query(statements_,
+          "UPDATE instances SET step=?, attempt=coalesce(?, attempt), log_length=?, log_hash=?, "
+          "deaths=CASE WHEN ?=1 THEN 0 ELSE deaths END, updated_at_ms=? WHERE seq=?",
+          or_null(at.row.step), at.attempt, at.row.log_length, at.row.log_hash, at.progress, now(),
+          at.row.seq)
+        .run();
+    at.is_changed = false;
+}
+
+void Transitions::settle() {
+    if (!open_) return;
+    write(*open_);
+    open_.reset();
+}
+
+Advanced Transitions::advance(const Advance& advance, const std::vector<EntryBytes>& ready) {
+    Open at = open_row(advance);
+    Row& row = at.row;
+    const bool ends = advance.to && is_finished(advance.to->to) && !advance.continue_as;
+    const bool past_deadline =
+        !at.asked_to_end && !ends && at.deadline_ms && *at.deadline_ms <= now();
+    const bool asked_to_end = (at.asked_to_end || past_deadline) && !advance.takes_back;
+    if (asked_to_end || at.asked_to_pause || looks_at_row(advance)) write(at);
     Advanced advanced;
-    asked_to_end = (asked_to_end || past_deadline) && !advance.takes_back;
-    if (past_deadline && asked_to_end) ask_past_deadline(row, "running");
+    if (past_deadline && asked_to_end) {
+        ask_past_deadline(row, "running");
+        at.asked_to_end = true;
+    }
     if (asked_to_end && begins_something(advance)) {
         advanced.cancelled = true;
         leave_as_asked(row);
         return advanced;
     }
-    if (asked_to_pause && begins_something(advance)) {
+    if (at.asked_to_pause && begins_something(advance)) {
         advanced.paused = true;
         return advanced;
     }
     const bool begins_update = advance.update && !advance.update->refused;
-    if (begins_update && !may_update(advance, advanced)) return advanced;
-    if (!advance.calls.empty()) {
-        advanced.held_back = held_back(row, advance);
-        if (advanced.held_back) return advanced;
+    if (begins_update && !may_update(advance, advanced)) {
+        open_ = std::move(at);
+        return advanced;
+    }
+    if (!advance.calls.empty()) advanced.held_back = held_back(row, advance);
+    if (advanced.held_back) {
+        open_ = std::move(at);
+        return advanced;
     }
     if (advance.once_claim) {
         advanced.once = claim_once(row, *advance.once_claim);
@@ -432,11 +479,12 @@ Advanced Transitions::advance(const Advance& advance) {
     if (any_slot_) give_back_slots_of_ended_steps(row, advance);
     std::optional<std::string> changed;
     if (advance.change) changed = options_.make_change(advance.change);
-    for (const NewEntry& wanted : advance.entries) {
+    for (std::size_t i = 0; i < advance.entries.size(); ++i) {
+        const NewEntry& wanted = advance.entries[i];
         const bool intent = advance.once_claim && wanted.kind == EntryKind::started;
         const bool result = changed && wanted.kind == EntryKind::completed;
         if (!intent && !result) {
-            advanced.written.push_back(append(row, wanted));
+            advanced.written.push_back(append(row, wanted, ready[i]));
             continue;
         }
         NewEntry entry = wanted;
@@ -448,15 +496,17 @@ Advanced Transitions::advance(const Advance& advance) {
     if (advance.await_signal) advanced.awaited = await_signal(row, *advance.await_signal);
     if (advance.start_child) start_child(row, *advance.start_child);
     if (advance.await_child) advanced.child_end = await_child(row, *advance.await_child);
-    if (!advance.step.empty()) row.step = advance.step;
-    Query(
-        statements_,
-        "UPDATE instances SET step=?, attempt=CASE WHEN ?=1 THEN ? ELSE attempt END, log_length=?, "
-        "log_hash=?, "
-        "deaths=CASE WHEN ?=1 THEN 0 ELSE deaths END, updated_at_ms=? WHERE seq=?",
-        or_null(row.step), !advance.step.empty(), advance.attempt, row.log_length, row.log_hash,
-        advance.progress, now(), row.seq)
-        .run();
+    if (!advance.step.empty()) {
+        row.step = advance.step;
+        at.attempt = advance.attempt;
+    }
+    at.progress = at.progress || advance.progress;
+    at.is_changed = true;
+    if (!advance.to && !advance.take_key && !looks_at_row(advance)) {
+        open_ = std::move(at);
+        return advanced;
+    }
+    write(at);
     if (advance.take_key) advanced.queued = !take_key(row, *advance.take_key);
     if (advanced.awaited && advanced.awaited->kind == Awaited::Kind::waiting)
         apply(row, {.to = State::waiting,
@@ -478,9 +528,9 @@ Advanced Transitions::advance(const Advance& advance) {
         else
             apply(row, *advance.to);
         const bool goes_on = !is_finished(advance.to->to) && advance.to->to != State::stuck;
-        if (asked_to_pause && goes_on) hold(row.seq, false);
+        if (at.asked_to_pause && goes_on) hold(row.seq, false);
         if (advance.to->claim_next) {
-            ClaimResult next = claim({.limit = 1, .busy = 1, .flow = advance.flow});
+            ClaimResult next = take_due({.limit = 1, .busy = 1, .flow = advance.flow});
             if (!next.claimed.empty()) advanced.next = std::move(next.claimed.front());
             advanced.schedules = std::move(next.schedules);
             for (BreakerNews& news : next.breakers) advanced.breakers.push_back(std::move(news));

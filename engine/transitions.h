@@ -46,6 +46,14 @@ std::int64_t time_in_line(const std::string& not_before);
 /// What the table signals knows of an instance that has ended; its log goes on telling of them.
 void delete_signals(Statements& statements, std::int64_t instance);
 
+/// What is stored of an entry, made ready outside of the transaction.
+struct EntryBytes {
+    EntryBytes(const NewEntry& entry, const Hash& secret);
+    std::string data;
+    Hash content;
+    std::optional<Hash> payload;
+};
+
 struct TransitionsOptions {
     std::string database;  // its name, for messages
     std::vector<MasterKey> keys = {};
@@ -67,7 +75,13 @@ class Transitions {
                     const std::optional<NewInstance>& instance, bool claim,
                     const BodyHashes& hashes);
     ClaimResult claim(const ClaimRequest& request);
-    Advanced advance(const Advance& advance);
+    /// `ready` has what is stored of each of its entries.
+    Advanced advance(const Advance& advance, const std::vector<EntryBytes>& ready);
+    /// Writes what an advance has put off: before anything but an advance, and before the end of
+    /// each transaction and savepoint.
+    void settle();
+    /// Drops it, where that was rolled back.
+    void forget_unsettled() { open_.reset(); }
     Renewed renew(const std::vector<std::int64_t>& instances);
     Resumed resume(const ResumeRequest& request);
     Cancelled cancel(const CancelRequest& request);
@@ -108,6 +122,18 @@ class Transitions {
         std::int64_t log_length = 0;
         Hash log_hash{};
     };
+    // …and while it runs. Mostly an outcome is followed by the intent of the next step in the same
+    // transaction: the row is then read once and written once.
+    struct Open {
+        Row row;
+        std::int64_t epoch = 0;
+        bool asked_to_end = false;
+        bool asked_to_pause = false;
+        std::optional<std::int64_t> deadline_ms;
+        bool is_changed = false;     // and not yet written:
+        std::optional<int> attempt;  // of its step; absent: as it was
+        bool progress = false;
+    };
     // …and what a person is told of it.
     struct Standing {
         Row row;
@@ -128,6 +154,9 @@ class Transitions {
                                               const std::optional<std::string>& body);
     std::optional<std::string> read_payload(std::optional<std::int64_t> id);
     Entry append(Row& row, const NewEntry& entry);
+    Entry append(Row& row, const NewEntry& entry, const EntryBytes& bytes);
+    Open open_row(const Advance& advance);
+    void write(Open& at);
 
     Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
                              const Hash& input_hash, bool claim,
@@ -166,6 +195,7 @@ class Transitions {
     bool promote_one(const std::string& key);
     std::int64_t free_place(const std::string& key, std::int64_t holders_max);
     std::vector<Due> read_due(int limit);
+    ClaimResult take_due(const ClaimRequest& request);
     bool claim_due(const ClaimRequest& request, ClaimResult& result);
     bool is_due(std::int64_t seq);
     Claimed take(const Due& due);
@@ -292,12 +322,13 @@ class Transitions {
     const Hash payload_hash_key_;
     const std::int64_t lease_ms_;
     std::int64_t owner_ = 0;
-    bool any_breaker_ = false;          // there may be rows in breakers: only then are they asked
-    bool any_slot_ = false;             // there may be rows in slots
-    bool any_rate_ = false;             // there may be rows in rates, or who is parked at one
-    bool any_debounce_ = false;         // there may be rows in debounces
-    bool any_priority_ = false;         // there may be instances with one
-    bool any_run_ = false;              // there may be ids with several runs
+    std::optional<Open> open_;   // what the last advance of this transaction left to the next
+    bool any_breaker_ = false;   // there may be rows in breakers: only then are they asked
+    bool any_slot_ = false;      // there may be rows in slots
+    bool any_rate_ = false;      // there may be rows in rates, or who is parked at one
+    bool any_debounce_ = false;  // there may be rows in debounces
+    bool any_priority_ = false;  // there may be instances with one
+    bool any_run_ = false;       // there may be ids with several runs
     bool any_workflow_paused_ = false;  // there may be rows of paused workflows in meta
     bool anything_forgotten_ = false;   // ids may stand as hashes: look for those too
     std::vector<Restore> restores_;

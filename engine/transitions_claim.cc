@@ -138,17 +138,21 @@ bool Transitions::claim_due(const ClaimRequest& request, ClaimResult& result) {
     return (parked || paused) && result.claimed.empty() && !result.solo;
 }
 
+ClaimResult Transitions::take_due(const ClaimRequest& request) {
+    ClaimResult result;
+    result.schedules = decide_schedules();
+    if (any_breaker_) act_breakers(request.flow, result.breakers);
+    if (any_slot_) wake_where_room(request);
+    if (any_rate_) give_turns(request);
+    // Where all that came first must wait, those behind them have their turn.
+    for (int looks = 0; looks < looks_max && claim_due(request, result); ++looks) {
+    }
+    return result;
+}
+
 ClaimResult Transitions::claim(const ClaimRequest& request) {
     ClaimResult result;
-    if (request.limit > 0) {
-        result.schedules = decide_schedules();
-        if (any_breaker_) act_breakers(request.flow, result.breakers);
-        if (any_slot_) wake_where_room(request);
-        if (any_rate_) give_turns(request);
-        // Where all that came first must wait, those behind them have their turn.
-        for (int looks = 0; looks < looks_max && claim_due(request, result); ++looks) {
-        }
-    }
+    if (request.limit > 0) result = take_due(request);
     Query next(statements_,
                "SELECT due_at_ms FROM instances WHERE due_at_ms<=9223372036854775807 AND NOT "
                "(state='running' AND owner=?) "
