@@ -1,6 +1,6 @@
 -- A CHECK that names more than two words as IN (…) makes SQLite build a table of them each time that a
--- row is written: most of what writing a row of instances or entries cost. Said with OR, a check asks
--- for one word after the other, the most frequent ones first. What is allowed stays the same, so only the
+-- row is written: six of them for a row of instances, one for an entry. Said with OR, a check asks for
+-- one word after the other, the most frequent ones first. What is allowed stays the same, so only the
 -- text of the schema changes (https://sqlite.org/lang_altertable.html, on changing CHECK constraints).
 
 -- Others that have the file open read the schema anew.

@@ -77,9 +77,8 @@ std::vector<Result> bench_latency(const Options& options) {
     result.batch = seen.batch;
     result.sync_ms = sync_ms(place.path());
     result.note = fmt::format(
-        "limit: the same commits by the bare loop, mean; wanted: at most {:.2f} ms, 1.5 of that "
-        "and "
-        "0.1 ms for each commit",
+        "limit: the same commits by the bare loop, mean; wanted: at most {:.2f} ms (1.5 of that, "
+        "and 0.1 ms for each commit)",
         1.5 * *result.limit + 0.1 * *result.commits);
     return {result};
 }
