@@ -18,7 +18,7 @@ constexpr int leaps_max = 1000;
 struct Found {
     std::set<std::int64_t> instances;
     std::set<std::string> once_keys;
-    bool whole = true;  // no row can be left that also has it
+    bool all_heads = true;  // so no key can be left that also ends with it
 };
 
 // Ordered keys of which each is parted by a separator: "shop:true::cus_1".
@@ -31,7 +31,7 @@ constexpr Keys once_keys{"SELECT min(key) FROM once_keys WHERE key>=?", '/'};
 
 // What keys have before their last part, read by leaps: of each head the first key only. Nothing
 // where there are too many of them.
-std::optional<std::vector<std::string>> read_heads(Statements& statements, const Keys& keys) {
+std::optional<std::vector<std::string>> heads_of(Statements& statements, const Keys& keys) {
     std::vector<std::string> heads;
     std::string from;
     for (int leaps = 0; leaps < leaps_max; ++leaps) {
@@ -73,16 +73,16 @@ Found find_by_index(Statements& statements, const std::string& customer) {
             customer, found.instances);
     const char* of_key = "SELECT seq FROM instances WHERE key=?";
     collect(statements, of_key, customer, found.instances);
-    if (const auto heads = read_heads(statements, instance_keys))
+    if (const auto heads = heads_of(statements, instance_keys))
         for (const std::string& head : *heads)
             collect(statements, of_key, head + customer, found.instances);
     else
-        found.whole = false;
+        found.all_heads = false;
     collect_children(statements, found.instances);
-    const auto once_heads = read_heads(statements, once_keys);
+    const auto once_heads = heads_of(statements, once_keys);
     if (once_heads)
         for (const std::string& head : *once_heads) found.once_keys.insert(head + customer);
-    found.whole = found.whole && once_heads;
+    found.all_heads = found.all_heads && once_heads;
     return found;
 }
 
@@ -116,9 +116,9 @@ Found find_named(ReadOnlyDatabase& file, const std::string& customer, std::int64
         found.instances.merge(file.read([&](Statements& statements) {
             return instances_by_name(statements, customer, upper - rows::window, upper);
         }));
-        if (found.whole && !found.instances.empty()) break;
+        if (found.all_heads && !found.instances.empty()) break;
     }
-    if (!found.whole)
+    if (!found.all_heads)
         found.once_keys = file.read(
             [&](Statements& statements) { return once_keys_by_name(statements, customer); });
     return found;

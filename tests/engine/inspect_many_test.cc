@@ -165,8 +165,28 @@ TEST_F(InspectMany, KnowsACustomerOfLongAgo) {
     EXPECT_THAT(ids, ElementsAre("order/old", "order/old/child", "order/plain"));
     ASSERT_EQ(view.once.size(), 1u);
     EXPECT_EQ(view.once.front().key, "welcome/shop/cus_old");
-    EXPECT_EQ(inspector.customer("18").instances.size(), 1u);
+    EXPECT_EQ(inspector.customer("18").instances.size(), 1u)
+        << "bank:18; order/18 is known by its id alone, and not among the newest";
     EXPECT_THROW(inspector.customer("cus_ol"), InspectError);
+}
+
+// Keys with a head of their own each: more than are read by leaps, so all there is is looked at.
+TEST_F(InspectMany, KnowsACustomerAmongThousandsOfKindsOfKeys) {
+    house.start("order/old", "order", {{"way", "end"}}, "shop:true::cus_old");
+    house.engine().run_until_idle();
+    house.restart();
+    house.damage(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM n WHERE n<21000) "
+        "INSERT INTO instances(id,workflow,version,state,log_hash,input_hash,created_at_ms,"
+        "updated_at_ms,finished_at_ms,key) SELECT 'later/'||n, 'order', 1, 'completed', "
+        "zeroblob(32), zeroblob(32), 1, 1, 1, 'bank'||n||':x' FROM n;"
+        "INSERT INTO once_keys(key,state,instance_id,step,idempotency_key,result,updated_at_ms) "
+        "VALUES ('welcome/shop/cus_old','completed','order/old','mail','k',1,1)");
+    Inspector inspector(house.database(), house.clock);
+    const CustomerView view = inspector.customer("cus_old");
+    ASSERT_EQ(view.instances.size(), 1u);
+    EXPECT_EQ(view.instances.front().id, "order/old");
+    EXPECT_EQ(view.once.size(), 1u);
 }
 
 }  // namespace

@@ -123,7 +123,7 @@ TEST_P(Released, IsOpenedAndItsInstancesAreFinished) {
 }
 
 // Each row that a step writes is checked, and SQLite would build a table for each CHECK … IN (…) of
-// more than two words (migration 0007): more work than the row itself.
+// more than two words (migration 0007).
 TEST(Checks, NeedNoTablesOfTheirOwn) {
     House house;
     house.store().flush();
