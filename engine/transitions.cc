@@ -289,104 +289,6 @@ std::string Transitions::name_it_may_have(const std::string& id) const {
     return anything_forgotten_ ? forgotten_name(payload_hash_key_, id) : id;
 }
 
-// --- keys
-// -----------------------------------------------------------------------------------------
-
-// The first free place among the key's holders, for one that bears so many; 0: it, or one of them,
-// bears no more.
-std::int64_t Transitions::free_place(const std::string& key, std::int64_t holders_max) {
-    std::int64_t holders = 0, place = 1;
-    Query held(statements_,
-               "SELECT key_place, key_holders_max FROM instances WHERE key=? AND holds_key=1 "
-               "ORDER BY key_place",
-               key);
-    for (; held.next(); ++holders) {
-        if (held.integer(0) == place) ++place;
-        holders_max = std::min(holders_max, held.integer(1));
-    }
-    return holders < holders_max ? place : 0;
-}
-
-// The same for one that comes anew: 0 also without a key, and where others queue before it.
-std::int64_t Transitions::place_for(const std::string& key, int holders_max) {
-    if (key.empty()) return 0;
-    const std::int64_t place = free_place(key, holders_max);
-    // Nobody queues for a key that nobody holds.
-    if (place == 0 || holders_max == 1) return place;
-    const bool queue =
-        Query(statements_, "SELECT 1 FROM instances WHERE key=? AND state='queued'", key).next();
-    return queue ? 0 : place;
-}
-
-int Transitions::key_holders_max_of(std::int64_t seq) {
-    Query bears(statements_, "SELECT key_holders_max FROM instances WHERE seq=?", seq);
-    return bears.next() ? static_cast<int>(bears.integer(0)) : 1;
-}
-
-// Tickets are drawn by the one writer, so their order is the order of commits.
-std::int64_t Transitions::draw_ticket() {
-    Query draw(statements_,
-               "INSERT INTO meta(name,value) VALUES ('last_ticket',1) ON CONFLICT(name) DO UPDATE "
-               "SET value=CAST(meta.value AS BIGINT)+1 RETURNING value");
-    std::int64_t ticket = 0;
-    while (draw.next()) ticket = draw.integer(0);
-    return ticket;
-}
-
-// Those next in line, as many as there are places for. One that bears fewer holders than there are
-// keeps those behind it waiting: the order of arrival is kept.
-void Transitions::promote_next(const std::string& key) {
-    while (promote_one(key)) {
-    }
-}
-
-bool Transitions::promote_one(const std::string& key) {
-    std::int64_t seq = 0, holders_max = 1;
-    std::string detail;
-    {
-        Query next(statements_,
-                   "SELECT seq, key_holders_max, waits_detail FROM instances WHERE key=? AND "
-                   "state='queued' ORDER BY key_ticket LIMIT 1",
-                   key);
-        if (!next.next()) return false;
-        seq = next.integer(0);
-        holders_max = next.integer(1);
-        detail = next.text(2);
-    }
-    const std::int64_t place = free_place(key, holders_max);
-    if (place == 0) return false;
-    // One that was started with a delay keeps its earliest time in waits_detail while it queues.
-    Query(statements_,
-          "UPDATE instances SET state='pending', due_at_ms=?, waits_for=NULL, waits_detail=NULL, "
-          "key_ticket=NULL, holds_key=1, key_place=?, updated_at_ms=? WHERE seq=?",
-          std::max(now(), time_in_line(not_before_in_line(detail))), place, now(), seq)
-        .run();
-    if (is_paused_in_line(detail)) hold(seq, false);
-    return true;
-}
-
-bool Transitions::take_key(Row& row, const std::string& key) {
-    if (row.key == key && row.holds_key) return true;
-    const std::string old_key = row.holds_key ? row.key : "";
-    const std::int64_t place = place_for(key, key_holders_max_of(row.seq));
-    const bool queues = place == 0;
-    Query(statements_, "UPDATE instances SET key=?, holds_key=?, key_place=? WHERE seq=?", key,
-          !queues, std::max<std::int64_t>(place, 1), row.seq)
-        .run();
-    if (queues && any_slot_) give_back_slots(row.seq);
-    if (queues)
-        Query(statements_,
-              "UPDATE instances SET state='queued', due_at_ms=NULL, waits_for='key', owner=NULL, "
-              "key_ticket=? "
-              "WHERE seq=?",
-              draw_ticket(), row.seq)
-            .run();
-    if (!old_key.empty()) promote_next(old_key);
-    row.key = key;
-    row.holds_key = !queues;
-    return !queues;
-}
-
 // --- advance
 // --------------------------------------------------------------------------------------
 
@@ -413,7 +315,7 @@ Transitions::Open Transitions::open_row(const Advance& advance) {
     return at;
 }
 
-void Transitions::write(Open& at) {
+void Transitions::write_row(Open& at) {
     if (!at.is_changed) return;
     Query(statements_,
           "UPDATE instances SET step=?, attempt=coalesce(?, attempt), log_length=?, log_hash=?, "
@@ -426,7 +328,7 @@ void Transitions::write(Open& at) {
 
 void Transitions::settle() {
     if (!open_) return;
-    write(*open_);
+    write_row(*open_);
     open_.reset();
 }
 
@@ -437,7 +339,7 @@ Advanced Transitions::advance(const Advance& advance, const std::vector<EntryByt
     const bool past_deadline =
         !at.asked_to_end && !ends && at.deadline_ms && *at.deadline_ms <= now();
     const bool asked_to_end = (at.asked_to_end || past_deadline) && !advance.takes_back;
-    if (asked_to_end || at.asked_to_pause || looks_at_row(advance)) write(at);
+    if (asked_to_end || at.asked_to_pause || looks_at_row(advance)) write_row(at);
     Advanced advanced;
     if (past_deadline && asked_to_end) {
         ask_past_deadline(row, "running");
@@ -506,7 +408,7 @@ Advanced Transitions::advance(const Advance& advance, const std::vector<EntryByt
         open_ = std::move(at);
         return advanced;
     }
-    write(at);
+    write_row(at);
     if (advance.take_key) advanced.queued = !take_key(row, *advance.take_key);
     if (advanced.awaited && advanced.awaited->kind == Awaited::Kind::waiting)
         apply(row, {.to = State::waiting,

@@ -1,7 +1,7 @@
 // What each change of durable state writes: the bodies of the store's transactions, whatever the
-// database. Every function runs on the writer, inside the current batch's transaction, alone in it;
-// what it returns is true once that batch is committed. This is the file to keep small: few
-// transitions, each whole.
+// database. Every function runs on the writer, inside the current batch's transaction, one after
+// the other; what it returns is true once that batch is committed. This is the file to keep small:
+// few transitions, each whole.
 #pragma once
 
 #include <set>
@@ -156,7 +156,7 @@ class Transitions {
     Entry append(Row& row, const NewEntry& entry);
     Entry append(Row& row, const NewEntry& entry, const EntryBytes& bytes);
     Open open_row(const Advance& advance);
-    void write(Open& at);
+    void write_row(Open& at);
 
     Accepted insert_instance(const NewInstance& instance, std::int64_t input_payload,
                              const Hash& input_hash, bool claim,
